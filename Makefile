@@ -1,0 +1,51 @@
+# The two commands of a newcomer are `make run` and, for whoever changes something, `make test`.
+# Needed beforehand: make and Python 3.11 or newer. Everything else is made here, below .venv/, var/ and node_modules/.
+
+PYTHON ?= python3
+JOBS ?= 2
+
+unexport PYTHONDONTWRITEBYTECODE  # without bytecode every start compiles Django anew, for seconds
+unexport VIRTUAL_ENV  # ours is .venv, whichever one is active
+
+RUN := .venv/bin/python
+
+.PHONY: install run serve test lint bench
+.DEFAULT_GOAL := run
+
+run: .venv/installed
+	@$(RUN) manage.py run
+
+serve: .venv/installed
+	@exec env ENV_FILE= $(RUN) manage.py serve
+
+install: .venv/installed $(if $(shell command -v npm 2>/dev/null),node_modules/.package-lock.json)
+
+test: install lint
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term
+
+lint: .venv/installed
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	.venv/bin/lint-imports
+	$(RUN) manage.py makemigrations --check --dry-run --settings tests.settings
+	$(RUN) manage.py check --settings tests.settings
+
+bench: .venv/installed
+	@$(RUN) bench/trip.py
+
+# uv, if this machine has it; else one of our own, beside the environment, which it would remove itself from.
+.venv/installed: pyproject.toml uv.lock
+	@if command -v uv >/dev/null; then uv=uv; else \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12" >&2; exit 1; }; \
+	  export UV_PYTHON=$(PYTHON); uv=var/uv/bin/uv; test -x $$uv || { \
+	    echo "Fetching uv, which fetches the rest."; mkdir -m 700 -p var; \
+	    $(PYTHON) -m venv var/uv || { echo "On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
+	    var/uv/bin/pip install --quiet --disable-pip-version-check uv; }; fi && \
+	UV_PROJECT_ENVIRONMENT=.venv $$uv sync --frozen --quiet --compile-bytecode
+	@touch $@
+
+# Servers that nobody here wrote, for the tests.
+node_modules/.package-lock.json: package.json package-lock.json
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@

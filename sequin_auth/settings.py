@@ -1,0 +1,239 @@
+"""
+Every setting of the product, and the only place that reads the environment. README.md has the table.
+
+A checkout that `make run` has prepared keeps its keys in `var/development.env`; that file answers where the
+environment is silent. `make serve` sets `ENV_FILE` to nothing: a deployment is configured by its environment alone.
+"""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import django_stubs_ext
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+class Environment(environ.Env):  # type: ignore[misc]
+    def get_value(self, var: str, *rest: Any, **kinds: Any) -> Any:
+        try:
+            return super().get_value(var, *rest, **kinds)
+        except ValueError as exc:
+            raise ImproperlyConfigured(f"{var} is set to something that it cannot be; see README.md.") from exc
+
+
+env = Environment()
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
+ENV_FILE = env.str("ENV_FILE", default=str(VAR_DIR / "development.env"))
+if ENV_FILE and Path(ENV_FILE).is_file():
+    environ.Env.read_env(ENV_FILE)
+
+
+def required(name: str) -> str:
+    """The setting `name`, which has no safe default."""
+    value: str = env.str(name, default="")
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set. `make run` makes one for development; see README.md.")
+    return value
+
+
+# Where we are
+DEBUG = env.bool("DEBUG", default=False)
+PORT = env.int("PORT", default=8000)
+PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/")
+_public = urlsplit(PUBLIC_URL)
+if _public.scheme not in {"http", "https"} or not _public.hostname or _public.path or _public.query or _public.fragment:
+    raise ImproperlyConfigured("PUBLIC_URL must be an origin: scheme, host and, where it is not the default, port.")
+ON_LOOPBACK = _public.scheme == "http" and _public.hostname in {"127.0.0.1", "::1", "localhost"}
+if _public.scheme == "http" and not ON_LOOPBACK:
+    raise ImproperlyConfigured("PUBLIC_URL must be https; plain http is for 127.0.0.1, [::1] and localhost alone.")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[_public.hostname])
+TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
+WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", default=2)
+
+# Secrets
+SECRET_KEY = required("SECRET_KEY")
+ENCRYPTION_KEYS = required("ENCRYPTION_KEYS")
+
+# The link flow
+STATE_TTL = env.int("STATE_TTL", default=600)
+CODE_TTL = env.int("CODE_TTL", default=60)
+if not 0 < CODE_TTL <= 600:
+    raise ImproperlyConfigured("CODE_TTL must be between 1 and 600 seconds.")
+if not 0 < STATE_TTL <= 3600:
+    raise ImproperlyConfigured("STATE_TTL must be between 1 and 3600 seconds.")
+
+# Providers, and what may leave the machine
+PROVIDERS_DIR = env.str("PROVIDERS_DIR", default="")
+EGRESS_ALLOW = env.list("EGRESS_ALLOW", default=[])
+SANDBOX = env.bool("SANDBOX", default=ON_LOOPBACK)
+
+# The database: one's own by DATABASE_URL, else PostgreSQL embedded under var/, started when it is first needed
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.db_url("DATABASE_URL", engine="sequin_auth.lib.postgres")
+    if env.str("DATABASE_URL", default="")
+    else {"ENGINE": "sequin_auth.lib.embedded_postgres", "NAME": "sequin_auth", "DATA_DIR": VAR_DIR / "postgres"}
+}
+DATABASES["default"].setdefault("OPTIONS", {})
+# A lost server is tried again by each request that comes, so the pool need not keep trying by itself for minutes.
+DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 20, "timeout": 5, "reconnect_timeout": 2}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",
+    "sequin_auth.console.ConsoleConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "axes",
+    "csp",
+    "rest_framework",
+    "procrastinate.contrib.django",
+    "sequin_auth",
+    "providers",
+    "providers.sandbox",
+    "oauth_apps",
+    "credentials",
+]
+
+MIDDLEWARE = [
+    "sequin_auth.lib.api.RequestLogMiddleware",
+    "credentials.link.middleware.private_link_pages",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "sequin_auth.urls"
+WSGI_APPLICATION = "sequin_auth.wsgi.application"
+APPEND_SLASH = False  # a redirect on POST breaks OAuth clients; both spellings are routed where both may come
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+
+# The console
+UNFOLD = {"SITE_TITLE": "Sequin Auth", "SITE_HEADER": "Sequin Auth", "SHOW_VIEW_ON_SITE": False}
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+AXES_FAILURE_LIMIT = 8
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_VERBOSE = False
+AXES_CLIENT_IP_CALLABLE = "sequin_auth.lib.api.client_address"
+
+# Browsers
+SESSION_COOKIE_NAME = "sessionid" if ON_LOOPBACK else "__Host-sessionid"
+CSRF_COOKIE_NAME = "csrftoken" if ON_LOOPBACK else "__Host-csrftoken"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not ON_LOOPBACK
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 3600
+SESSION_SAVE_EVERY_REQUEST = True
+SECURE_HSTS_SECONDS = 0 if ON_LOOPBACK else 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not ON_LOOPBACK
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # more than a URL can hold: Django would fail while it makes the request
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["oauth_apps.api.authentication.ApiTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["oauth_apps.api.authentication.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["sequin_auth.lib.api.StrictJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "sequin_auth.lib.api.CursorPagination",
+    "EXCEPTION_HANDLER": "sequin_auth.lib.api.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+# Jobs
+PROCRASTINATE_IMPORT_PATHS = ["credentials.purge"]
+
+# Logs
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+if LOG_LEVEL not in LEVELS:
+    raise ImproperlyConfigured("LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+
+
+def at_least(level: str) -> dict[str, str]:
+    """LOG_LEVEL, unless that would tell more than `level`: what these loggers add is URLs, statements, parameters."""
+    return {"level": max(LOG_LEVEL, level, key=LEVELS.index)}
+
+
+LOGGING_CONFIG = "sequin_auth.lib.logs.configure"
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "sequin_auth.lib.logs.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "asyncio": at_least("WARNING"),
+        "django": {"handlers": [], "level": "NOTSET"},  # its own lines for a terminal
+        "django.db.backends": at_least("WARNING"),
+        "django.request": at_least("ERROR"),  # each request has its line already
+        "django.security.DisallowedHost": at_least("CRITICAL"),
+        "django.template": at_least("WARNING"),
+        "gunicorn.error": {**at_least("INFO"), "propagate": True},
+        "procrastinate": at_least("INFO"),
+        "procrastinate.blueprints": at_least("WARNING"),
+        "psycopg": at_least("WARNING"),
+        "urllib3": at_least("CRITICAL"),
+    },
+}
