@@ -1,0 +1,88 @@
+"""Lists, page by page: the newest first, by an opaque cursor that stays valid while rows come and go."""
+
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.utils.crypto import constant_time_compare, salted_hmac
+from rest_framework.pagination import BasePagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from sequin_auth.lib.api.errors import Invalid
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 500
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NO_CURSOR = "Must be a next_cursor as this list gave it."
+TAG_LENGTH = 16
+POSITION = struct.Struct(">q16s")  # microseconds since EPOCH, UUID
+
+
+class CursorPagination(BasePagination):
+    """`{"data": [...], "next_cursor": …|null}`; the rows need `created_at` and a UUID as their `id`."""
+
+    next_cursor: str | None = None
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: object = None) -> list[Any]:
+        limit = read_limit(request.query_params.get("limit"))
+        cursor = request.query_params.get("cursor")
+        if cursor is not None:
+            created_at, row_id = read_cursor(cursor)
+            queryset = queryset.filter(created_at__lte=created_at).exclude(created_at=created_at, id__gte=row_id)
+        rows = list(queryset.order_by("-created_at", "-id")[: limit + 1])
+        if len(rows) > limit:
+            last = rows[limit - 1]
+            self.next_cursor = make_cursor(last.created_at, last.id)
+        return rows[:limit]
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"data": data, "next_cursor": self.next_cursor})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "required": ["data", "next_cursor"],
+            "properties": {"data": schema, "next_cursor": {"type": ["string", "null"]}},
+        }
+
+
+def read_limit(text: str | None) -> int:
+    """Raises Invalid."""
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
+        raise Invalid({"limit": [f"Must be a whole number from 1 to {MAX_LIMIT}."]})
+    return int(text)
+
+
+def make_cursor(created_at: datetime, row_id: UUID) -> str:
+    return seal(POSITION.pack((created_at - EPOCH) // timedelta(microseconds=1), row_id.bytes))
+
+
+def read_cursor(text: str) -> tuple[datetime, UUID]:
+    """Raises Invalid."""
+    position = unseal(text)
+    if len(position) != POSITION.size:
+        raise Invalid({"cursor": [NO_CURSOR]})
+    microseconds, row_id = POSITION.unpack(position)
+    return EPOCH + timedelta(microseconds=microseconds), UUID(bytes=row_id)
+
+
+def seal(position: bytes) -> str:
+    """A cursor: a place in a list under a keyed hash, so that none is read that we did not write."""
+    tag = salted_hmac("sequin_auth.cursor", position, algorithm="sha256").digest()[:TAG_LENGTH]
+    return urlsafe_b64encode(position + tag).decode().rstrip("=")
+
+
+def unseal(cursor: str) -> bytes:
+    """Raises Invalid for whatever `seal` did not write."""
+    try:
+        position = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[:-TAG_LENGTH]
+    except ValueError:
+        position = b""
+    if not constant_time_compare(seal(position), cursor):
+        raise Invalid({"cursor": [NO_CURSOR]})
+    return position
