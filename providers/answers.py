@@ -1,0 +1,88 @@
+"""How a provider's answer is read, whatever it looks like: JSON, a form, or neither."""
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from providers.errors import AnswerNotUnderstood, ProviderError, TokenRequestRejected
+from providers.provider import Provider
+from sequin_auth.lib import http
+
+# RFC 6749, 5.2 and RFC 7009, 2.2.1
+TOKEN_ERRORS = {
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_token",
+    "unsupported_token_type",
+}
+
+
+def read_document(answer: http.Response, *, expected: str = "") -> Any:
+    """The answer's body: JSON, or the pairs of a form as an object. `expected`: `json`, `form`, or by content type.
+
+    Raises AnswerNotUnderstood.
+    """
+    if expected == "form" or (not expected and answer.media_type == "application/x-www-form-urlencoded"):
+        return _form(answer.content)
+    try:
+        return msgspec.json.decode(answer.content.decode("utf-8-sig"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        if not expected and answer.media_type == "text/plain" and (document := _form(answer.content)):
+            return document
+        raise AnswerNotUnderstood("The provider's answer is neither JSON nor a form.") from exc
+
+
+def _form(content: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(content.decode("utf-8"), max_num_fields=100, strict_parsing=True))
+    except ValueError as exc:
+        raise AnswerNotUnderstood("The provider's answer is neither JSON nor a form.") from exc
+
+
+def at(document: Any, path: str) -> Any:
+    """What stands at `path` (`a.b` into objects, `0` into a list, `*` through all of it); None if nothing does."""
+    head, _, rest = path.partition(".")
+    if head == "*":
+        found = [at(item, rest) if rest else item for item in document] if isinstance(document, list) else []
+        return [item for item in found if item is not None] or None
+    if isinstance(document, list):
+        document = document[int(head)] if head.isdigit() and int(head) < len(document) else None
+    elif isinstance(document, dict):
+        document = document.get(head)
+    else:
+        return None
+    return at(document, rest) if rest else document
+
+
+def refusal_of(provider: Provider, answer: http.Response, document: Any = None) -> ProviderError:
+    """The error that a refusal stands for. Nothing that the provider wrote is repeated, only known codes."""
+    if 300 <= answer.status < 400:
+        return AnswerNotUnderstood("The provider redirects a request that must be answered.")
+    if document is None:
+        try:
+            document = read_document(answer, expected=provider.token_response_format)
+        except AnswerNotUnderstood:
+            document = {}
+    said = str(at(document, provider.token_response_error.code) or "")
+    reason = provider.token_response_error.codes.get(said, said)
+    if reason not in TOKEN_ERRORS:
+        reason = "invalid_client" if answer.status == 401 else "server_error"
+    return TokenRequestRejected(REFUSALS.get(reason, "The provider refused the request."), reason=reason)
+
+
+REFUSALS = {
+    "invalid_client": "The provider does not accept this OAuth app's client id or secret.",
+    "invalid_grant": "The provider does not accept the code or refresh token: used, expired, revoked or not ours.",
+    "unauthorized_client": "The provider does not allow this OAuth app to do that.",
+    "invalid_scope": "The provider does not accept the scope.",
+    "invalid_request": "The provider finds the request incomplete or malformed.",
+}
+
+SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+", re.ASCII)  # RFC 6749, 3.3
+PRINTABLE = re.compile(r"[\x21-\x7e]{1,65536}", re.ASCII)  # RFC 6749, A.12: VSCHAR, without the space

@@ -1,0 +1,75 @@
+"""What is kept beside the tokens: whose they are, and where that account's API is."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.views.decorators.debug import sensitive_variables
+
+from providers import oauth2
+from providers.answers import at
+from providers.client import Client
+from providers.errors import AnswerNotUnderstood
+from providers.id_token import claims_of
+from providers.provider import Property, Provider
+from providers.tokens import TokenResponse
+
+
+@sensitive_variables()
+def properties(
+    provider: Provider, client: Client, tokens: TokenResponse, *, callback: Mapping[str, str], nonce: str
+) -> dict[str, Any]:
+    """The properties that the catalogue file's `[credential]` declares, in its order.
+
+    Read in the token answer, the callback's query, the id_token, or one further call; the id_token is verified and the
+    call made only if a property is read there. Raises AnswerNotUnderstood if a required one is missing.
+    """
+    wanted = {prop.source[0] for prop in provider.credential.values()}
+    sources: dict[str, Any] = {
+        "token_response": tokens.answer,
+        "callback": dict(callback),
+        "variable": client.variables,
+        "id_token": claims_of(provider, client, tokens, nonce=nonce) if "id_token" in wanted else {},
+        "follow_up": oauth2.follow_up(provider, client, tokens) if "follow_up" in wanted else None,
+    }
+    found = {name: _read(prop, sources) for name, prop in provider.credential.items()}
+    missing = [name for name, prop in provider.credential.items() if prop.required and found[name] is None]
+    if missing:
+        raise AnswerNotUnderstood(f"The provider did not say whose tokens these are: {', '.join(missing)} is missing.")
+    identity = provider.identity_properties()
+    if identity and all(found[name] is None for name in identity):
+        raise AnswerNotUnderstood("The provider did not say whose tokens these are.")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def reads_id_token(provider: Provider) -> bool:
+    """Whether the authorization request needs a nonce, since an id_token will be read."""
+    return any(prop.id_token for prop in provider.credential.values())
+
+
+NOT_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # stands in no identity, and PostgreSQL stores not all of it
+
+
+def _read(prop: Property, sources: Mapping[str, Any]) -> Any:
+    place, path = prop.source
+    value = at(sources[place], path)
+    if prop.pattern and isinstance(value, str):
+        match = re.search(prop.pattern, value)
+        value = match[1] if match else None
+    if value is None or value == "":
+        return None
+    return _typed(prop, value)
+
+
+def _typed(prop: Property, value: Any) -> Any:
+    """`value` as the type that the file declares; None if it cannot be that."""
+    match prop.type:
+        case "string":
+            is_text = isinstance(value, str | int) and not isinstance(value, bool)
+            return str(value) if is_text and NOT_TEXT.search(str(value)) is None else None
+        case "integer":
+            return int(value) if str(value).isascii() and str(value).isdigit() and len(str(value)) < 20 else None
+        case "boolean":
+            return value if isinstance(value, bool) else None
+        case "array":
+            return [str(item) for item in value] if isinstance(value, list) else None

@@ -1,0 +1,118 @@
+"""The rest of a provider's API that is played: who is it, introspection, revocation."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from providers.sandbox.answers import document, filled, moments, refused
+from providers.sandbox.models import Grant, Registration, Token
+from providers.sandbox.reading import Refuse, authenticate, body, clean, single
+from providers.sandbox.script import Call, Refusal, Simulated
+from providers.sandbox.tokens import values_of
+from sequin_auth.lib.encryption import digest
+
+
+@sensitive_variables()
+def call(request: HttpRequest, player: Simulated, wanted: Call, parts: dict[str, str]) -> HttpResponse:
+    """Answer an API call, to whom holds a live token or is the client, as the call demands."""
+    try:
+        answer = _answer(request, player, wanted, parts)
+    except Refuse as exc:
+        content, refusal = refused(player.script, exc)
+        response = document(content, status=refusal.status)
+        response["Sandbox-Reason"] = exc.why
+        return response
+    return document(answer, status=wanted.status)
+
+
+@sensitive_variables()
+def _answer(request: HttpRequest, player: Simulated, wanted: Call, parts: dict[str, str]) -> Any:
+    params = _params(request, wanted)
+    registration = None
+    if wanted.client_authentication:
+        registration = authenticate(request, player, params, wanted.client_authentication)
+        if parts.get("client_id", registration.client_id) != registration.client_id:
+            raise Refuse("unknown_client", "The address names another client.")
+    if wanted.account:
+        return _revoked_account(player, wanted, registration, params)
+    given = _token(request, wanted, params)
+    token = Token.objects.with_grant(player.slug).named(given).first() if given else None
+    if _is_param(wanted) and not given:
+        raise Refuse("bad_request", "The token must be there.")
+    if wanted.revokes and _is_param(wanted) and not wanted.refuses_unknown and (token is None or token.revoked_at):
+        return filled(wanted.answer, {**moments(), **parts})
+    if token is None or not _is_good(token, given, wanted, registration, parts):
+        raise _bad_token(player, wanted, "The token is unknown, expired, revoked, or another client's or customer's.")
+    if wanted.needs_scope and wanted.needs_scope not in token.grant.scopes:
+        raise _bad_token(player, wanted, f"The token lacks the scope {wanted.needs_scope}.")
+    values = {**values_of(player, token.grant), **parts, "token": given, "expires_in": _seconds_left(token)}
+    if wanted.revokes:
+        token.grant.revoke()
+    return filled(wanted.answer, values)
+
+
+@sensitive_variables()
+def _params(request: HttpRequest, wanted: Call) -> dict[str, str]:
+    if missing := [name for name in wanted.headers if not request.headers.get(name)]:
+        raise Refuse("bad_request", f"The header {missing[0]} must be there.")
+    if wanted.body_is_empty and request.body not in {b"", b"null"}:
+        raise Refuse("wrong_body", "The body must be empty.")
+    if absent := [text for text in wanted.body_contains if text.encode() not in request.body]:
+        raise Refuse("bad_request", f"The body does not ask for {absent[0]}.")
+    place, _, _ = wanted.token.partition(":")
+    if place == "query":
+        return single(request.GET)
+    if place == "body":
+        return body(request, ["form", "json"])
+    if place in {"form", "json"} or wanted.account:
+        return body(request, ["json" if place == "json" else "form"])
+    return {}
+
+
+@sensitive_variables()
+def _token(request: HttpRequest, wanted: Call, params: dict[str, str]) -> str:
+    place, _, name = wanted.token.partition(":")
+    if place in {"query", "form", "json", "body"}:
+        return params.get(name, "")
+    if place == "header":
+        return clean({name: request.headers.get(name, "")})[name]
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return clean({"token": token})["token"] if scheme.lower() == "bearer" else ""
+
+
+def _is_param(wanted: Call) -> bool:
+    return wanted.token.startswith(("query:", "form:", "json:", "body:"))
+
+
+@sensitive_variables()
+def _is_good(token: Token, given: str, wanted: Call, registration: Registration | None, parts: dict[str, str]) -> bool:
+    if not token.grant.is_at(parts):
+        return False
+    if registration and token.grant.registration.client_id != registration.client_id:
+        return False
+    if wanted.revokes and _is_param(wanted):
+        return token.revoked_at is None  # either token may be named; as a bearer only an access token is one
+    return token.is_live and bytes(token.access_hash) == digest(given)
+
+
+def _bad_token(player: Simulated, wanted: Call, why: str) -> Refuse:
+    refusal: Refusal = wanted.refusal or player.script.refusal("bad_access_token")
+    return Refuse("bad_access_token", why, refusal=refusal)
+
+
+def _revoked_account(player: Simulated, wanted: Call, registration: Registration | None, params: dict[str, str]) -> Any:
+    """End every grant of the account that the request names, to the client that sends it."""
+    given = params.get(wanted.account, "")
+    client_id = registration.client_id if registration else params.get("client_id", "")
+    grants = Grant.objects.filter(registration__slug=player.slug, registration__client_id=client_id)
+    for account in grants.values_list("account", flat=True).distinct().order_by("account"):
+        if filled(wanted.account_is, {"account": account}) == given:
+            Token.objects.filter(grant__in=grants.filter(account=account)).update(revoked_at=timezone.now())
+            return filled(wanted.answer, {**moments(), "account": account})
+    raise _bad_token(player, wanted, "The account has granted this client nothing.")
+
+
+def _seconds_left(token: Token) -> int | None:
+    return int((token.expires_at - timezone.now()).total_seconds()) if token.expires_at else None

@@ -1,0 +1,203 @@
+"""The consent page, and what follows from the link that is chosen there."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils import timezone
+
+from providers.sandbox.answers import (
+    answered_scopes,
+    document,
+    filled,
+    is_machine,
+    moments,
+    named_account,
+    private,
+    with_params,
+)
+from providers.sandbox.authorization import AuthorizationRequest, SentBack, client_of, extra_params, read
+from providers.sandbox.models import Grant, Outcome, Registration
+from providers.sandbox.reading import Refuse
+from providers.sandbox.script import Script, Simulated, issued
+from sequin_auth.lib.encryption import digest
+
+SLOW_SECONDS = 12.0  # longer than the ten seconds that our own calls wait
+LONGEST_DELAY = 60.0
+ACCOUNT = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
+PAGE_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "
+EXPLAINED = {
+    Outcome.APPROVE: "The end user agrees to all of it.",
+    Outcome.APPROVE_FEWER: "The end user unticks one scope.",
+    Outcome.DENY: "The end user says no.",
+    Outcome.PROVIDER_ERROR: "The provider breaks down, and says so at the callback.",
+    Outcome.SLOW: f"Approved, but the token endpoint takes {SLOW_SECONDS:.0f} seconds to answer.",
+    Outcome.SHORT_LIVED: "Approved, but the access token ends after 60 seconds.",
+    Outcome.REFRESH_FAILS: "Approved, but the refresh token turns out to be revoked when it is used.",
+}
+
+
+def ask(request: HttpRequest, player: Simulated, parts: dict[str, str]) -> HttpResponse:
+    """Answer an authorization request: with a page of links, one an outcome; in JSON to whom accepts nothing else."""
+    try:
+        registration, redirect_uri = client_of(request, player, parts)
+    except Refuse as exc:
+        return refuse_page(request, player, exc.why)
+    try:
+        asked = read(request, player, parts, registration, ticket=secrets.token_urlsafe(16))
+    except SentBack as exc:
+        if is_machine(request):
+            return document({"error": exc.error, "error_description": exc.why}, status=400)
+        params = {"error": exc.error, "error_description": exc.why} | _state(request.GET.get("state"))
+        posted = "form_post" in request.GET.getlist("response_mode")
+        return _send(request, player, redirect_uri, params, form_post=posted)
+    ticket = asked.signed()
+    page = f"{settings.PUBLIC_URL}/sandbox/{player.slug}/consent"
+    links = {outcome: f"{page}?{urlencode({'outcome': outcome, 'ticket': ticket})}" for outcome in Outcome}
+    if is_machine(request):
+        outcomes = {outcome.value: link for outcome, link in links.items()}
+        answer = {"provider": player.slug, "client_id": registration.client_id, "scopes": asked.scopes}
+        return document({**answer, "outcomes": outcomes})
+    context = {
+        "provider": player.name,
+        "client_id": registration.client_id,
+        "redirect_uri": redirect_uri,
+        "scopes": asked.scopes,
+        "left_out": sorted({*asked.scopes} - {*fewer(asked.scopes, player.script)}),
+        "choices": [(outcome, link, EXPLAINED[outcome]) for outcome, link in links.items()],
+    }
+    return _page(request, "sandbox/consent.html", context)
+
+
+def choose(request: HttpRequest, player: Simulated) -> HttpResponse:
+    """Do what a link of the consent page says: back to the client, with a code or an error."""
+    asked = AuthorizationRequest.of(request.GET.get("ticket", ""), slug=player.slug)
+    outcome, account = request.GET.get("outcome", ""), request.GET.get("account", "1")
+    if asked is None:
+        return refuse_page(request, player, "This consent page is too old, or was not made here.")
+    if outcome not in Outcome.values or not ACCOUNT.fullmatch(account):
+        return refuse_page(request, player, "There is no such outcome, or no such account.")
+    registration = Registration.objects.filter(pk=asked.registration_id).first()
+    if registration is None:
+        return refuse_page(request, player, "The client is gone.")
+    if outcome == Outcome.DENY:
+        params: dict[str, str] | None = player.script.denial | _state(asked.state)
+    elif outcome == Outcome.PROVIDER_ERROR:
+        params = {"error": "server_error"} | _state(asked.state)
+    else:
+        params = granted(player, asked, registration, Outcome(outcome), account=account, delay=_delay(request))
+    if params is None:
+        return refuse_page(request, player, "This consent was given already. Start again.")
+    return _send(request, player, asked.redirect_uri, params, form_post=asked.form_post)
+
+
+def granted(
+    player: Simulated,
+    asked: AuthorizationRequest,
+    registration: Registration,
+    outcome: Outcome,
+    *,
+    account: str,
+    delay: float,
+) -> dict[str, str] | None:
+    """The authorization response to a consent (RFC 6749, 4.1.2). None if this one was given before."""
+    script = player.script
+    code = issued(script.code_format)
+    scopes = fewer(asked.scopes, script) if outcome == Outcome.APPROVE_FEWER else asked.scopes
+    enough = not script.refresh.needs_scope or bool({*script.refresh.needs_scope} & {*scopes})
+    _, is_first = Grant.objects.get_or_create(
+        ticket_hash=digest(asked.ticket),
+        defaults={
+            "registration": registration,
+            "code_hash": digest(code),
+            "redirect_uri": asked.redirect_uri,
+            "scopes": scopes,
+            "nonce": asked.nonce,
+            "code_challenge": asked.code_challenge,
+            "parts": asked.parts,
+            "offers_refresh_token": asked.offers_refresh_token and enough,
+            "outcome": outcome,
+            "delay": delay,
+            "account": account,
+            "code_expires_at": timezone.now() + timedelta(seconds=script.code_lifetime),
+        },
+    )
+    if not is_first:
+        return None
+    values = {**moments(), **registration.variables, **asked.parts, **answered_scopes(script.scopes, scopes)}
+    values |= {"client_id": registration.client_id, **named_account(account)}
+    extra = {name: str(value) for name, value in filled(extra_params(script, scopes), values).items()}
+    params = {"code": code, **extra, **_state(asked.state)}
+    if script.callback_signature == "shopify":
+        return shopify_signed(params, registration, shop=asked.parts.get("shop", ""))
+    return params
+
+
+def fewer(asked: list[str], script: Script) -> list[str]:
+    """All but the last scope, of those that an end user can untick."""
+    kept = {*script.scopes.always, *script.refresh.needs_scope, "openid"}
+    for scope in reversed(asked):
+        if scope not in kept and len(asked) > 1:
+            return [other for other in asked if other != scope]
+    return asked
+
+
+def shopify_signed(params: dict[str, str], registration: Registration, *, shop: str) -> dict[str, str]:
+    """Source: the first page of Shopify's `documentation`, "Verify the request"."""
+    host = b64encode(f"admin.shopify.com/store/{shop}".encode()).decode().rstrip("=")
+    params = {**params, "host": host}
+    message = urlencode(sorted(params.items())).encode()
+    secret = (registration.client_secret or "").encode()
+    return {**params, "hmac": hmac.new(secret, message, hashlib.sha256).hexdigest()}
+
+
+def refuse_page(request: HttpRequest, player: Simulated, why: str) -> HttpResponse:
+    """The provider's own error page, which sends the browser nowhere."""
+    if is_machine(request):
+        return document({"error": "invalid_request", "error_description": why}, status=400)
+    return _page(request, "sandbox/refused.html", {"provider": player.name, "why": why}, status=400)
+
+
+def _send(
+    request: HttpRequest, player: Simulated, redirect_uri: str, params: Mapping[str, str], *, form_post: bool
+) -> HttpResponse:
+    """The authorization response, by redirect or in a form (OAuth 2.0 Form Post Response Mode).
+
+    The form is sent by a button, and the browser is redirected from there to where we cannot know: Chromium would apply
+    a narrower `form-action` to that as well.
+    """
+    if not (form_post and "form_post" in player.script.response_modes):
+        return private(HttpResponseRedirect(with_params(redirect_uri, params)))
+    if is_machine(request):
+        return document({"action": redirect_uri, "method": "POST", "fields": dict(params)})
+    context = {"provider": player.name, "action": redirect_uri, "fields": dict(params)}
+    return _page(request, "sandbox/form_post.html", context, form_action="http: https:")
+
+
+def _page(
+    request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200, form_action: str = "'none'"
+) -> HttpResponse:
+    response = private(render(request, template, context, status=status))
+    response["Content-Security-Policy"] = PAGE_POLICY + form_action
+    return response
+
+
+def _delay(request: HttpRequest) -> float:
+    """Seconds that a slow token endpoint takes: as the link says (`delay=2`), else longer than anybody waits."""
+    given = request.GET.get("delay", "")
+    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", given, re.ASCII):
+        return SLOW_SECONDS
+    return min(float(given), LONGEST_DELAY)
+
+
+def _state(state: str | None) -> dict[str, str]:
+    return {} if state is None else {"state": state}

@@ -1,0 +1,222 @@
+"""The token endpoint: a code or a refresh token becomes tokens, or is refused in the provider's own words."""
+
+import hmac
+import time
+from datetime import timedelta
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from providers.sandbox.answers import answered_scopes, filled, moments, named_account, refused, token_document
+from providers.sandbox.authorization import challenge_of
+from providers.sandbox.models import Grant, Outcome, Registration, Token
+from providers.sandbox.reading import Refuse, authenticate, body
+from providers.sandbox.script import RefreshTokens, Script, Simulated, issued
+from providers.sandbox.signing import id_token
+from sequin_auth.lib.encryption import digest
+
+SHORT_LIFETIME = 60  # seconds, of Outcome.SHORT_LIVED
+
+
+@sensitive_variables()
+def token(request: HttpRequest, player: Simulated, parts: dict[str, str]) -> HttpResponse:
+    """Answer a token request (RFC 6749, 4.1.3 and 6)."""
+    script = player.script
+    try:
+        params = body(request, script.token_body)
+        registration = authenticate(request, player, params, script.client_authentication)
+        answer = _granted(player, registration, params, parts)
+    except Refuse as exc:
+        content, refusal = refused(script, exc)
+        response = token_document(request, script, content, status=refusal.status)
+        response["Sandbox-Reason"] = exc.why
+        if refusal.status == 401 and "Authorization" in request.headers:
+            response["WWW-Authenticate"] = "Basic"
+        return response
+    return token_document(request, script, answer)
+
+
+@sensitive_variables()
+def _granted(player: Simulated, registration: Registration, params: dict[str, str], parts: dict[str, str]) -> Any:
+    script = player.script
+    grant_type = params.get("grant_type") or ("" if script.grant_type_required else "authorization_code")
+    if not grant_type:
+        raise Refuse("bad_request", "grant_type must be there.")
+    if grant_type == "authorization_code":
+        return exchange(player, registration, params, parts)
+    if grant_type == "refresh_token" and script.refresh.policy != "none":
+        return refresh(player, registration, params, parts)
+    raise Refuse("bad_grant_type", "This provider has no such grant type.")
+
+
+# ---- the code --------------------------------------------------------------------------------------------------------
+
+
+@sensitive_variables()
+def exchange(player: Simulated, registration: Registration, params: dict[str, str], parts: dict[str, str]) -> Any:
+    """Tokens for a code. Raises Refuse; the code stays good if it was not the code that was wrong."""
+    script = player.script
+    for name, value in script.token_params.items():
+        if name not in params or (value and params[name] != value):
+            raise Refuse("bad_request", f"{name} must be {value or 'there'}.")
+    if "code" not in params:
+        raise Refuse("bad_request", "code must be there.")
+    grant = Grant.objects.select_related("registration").filter(code_hash=digest(params["code"])).first()
+    if grant is None or not _is_of(grant, registration) or not grant.is_at(parts):
+        raise Refuse("bad_code", "There is no such code, or it is another client's or customer's.")
+    _check_binding(script, grant, params)
+    lifetime = _lifetime(script, params)
+    if grant.used_at or not grant.use_code():
+        if script.used_code_revokes:
+            grant.revoke()
+        raise Refuse("used_code", "The code was used before.")
+    if grant.code_expires_at <= timezone.now():
+        raise Refuse("bad_code", "The code has expired.")
+    wanted = script.refresh.needs_token_param
+    with_refresh_token = grant.offers_refresh_token and all(params.get(name) == wanted[name] for name in wanted)
+    answer = issue(player, grant, lifetime, with_refresh_token=with_refresh_token)
+    if grant.outcome == Outcome.SLOW:
+        time.sleep(grant.delay)
+    return answer
+
+
+def _is_of(grant: Grant, registration: Registration) -> bool:
+    theirs = grant.registration
+    return (theirs.slug, theirs.client_id) == (registration.slug, registration.client_id)
+
+
+@sensitive_variables()
+def _check_binding(script: Script, grant: Grant, params: dict[str, str]) -> None:
+    """What the code is bound to. Sources: RFC 6749, 4.1.3; RFC 7636, 4.6."""
+    redirect_uri = params.get("redirect_uri")
+    if redirect_uri is None and script.redirect_uri_on_exchange == "required":
+        raise Refuse("bad_request", "redirect_uri must be there.")
+    if redirect_uri not in {None, grant.redirect_uri}:
+        raise Refuse("wrong_redirect_uri", "redirect_uri is not the one of the authorization request.")
+    verifier = params.get("code_verifier", "")
+    if script.pkce in {"required", "supported"} and (grant.code_challenge or verifier):
+        expected = challenge_of(verifier) if 43 <= len(verifier) <= 128 else ""
+        if not grant.code_challenge or not hmac.compare_digest(expected.encode(), grant.code_challenge.encode()):
+            raise Refuse("wrong_code_verifier", "code_verifier does not belong to the code_challenge.")
+
+
+def _lifetime(script: Script, params: dict[str, str]) -> int | None:
+    asked = params.get(script.lifetime_param, "") if script.lifetime_param else ""
+    if not asked:
+        return script.lifetime
+    shortest, longest = script.lifetime_range
+    if not (asked.isascii() and asked.isdigit() and len(asked) < 10 and shortest <= int(asked) <= longest):
+        raise Refuse("bad_request", f"{script.lifetime_param} must be a number from {shortest} to {longest}.")
+    return int(asked)
+
+
+# ---- the refresh token -----------------------------------------------------------------------------------------------
+
+
+@sensitive_variables()
+def refresh(player: Simulated, registration: Registration, params: dict[str, str], parts: dict[str, str]) -> Any:
+    """Tokens for a refresh token, as the provider's policy has it. Raises Refuse."""
+    policy = player.script.refresh
+    if "refresh_token" not in params:
+        raise Refuse("bad_request", "refresh_token must be there.")
+    old = Token.objects.with_grant(player.slug).filter(refresh_hash=digest(params["refresh_token"])).first()
+    if old is None or not _is_of(old.grant, registration) or not old.grant.is_at(parts):
+        raise Refuse("bad_refresh_token", "There is no such refresh token, or it is another client's or customer's.")
+    if not old.is_refreshable or old.grant.outcome == Outcome.REFRESH_FAILS:
+        raise Refuse("bad_refresh_token", "The refresh token has expired or was revoked.")
+    lifetime = _lifetime(player.script, params)
+    is_kept = policy.policy == "keeps" or old.created_at + timedelta(seconds=policy.rotates_after) > timezone.now()
+    if policy.policy == "rotates" and not is_kept:
+        _use_up(old, policy)
+    if policy.ends_access_token:
+        Token.objects.filter(pk=old.pk).update(expires_at=timezone.now())
+    kept = params["refresh_token"] if is_kept else ""
+    return issue(player, old.grant, lifetime, with_refresh_token=not is_kept, kept=kept, is_refresh=True)
+
+
+def _use_up(old: Token, policy: RefreshTokens) -> None:
+    if old.use_refresh_token():
+        return
+    if policy.grace and old.was_used_within(policy.grace):
+        return
+    if policy.until_successor_is_used and not old.has_used_successor():
+        return
+    if policy.reuse_revokes_all:
+        old.grant.revoke()
+    raise Refuse("bad_refresh_token", "The refresh token was used before.")
+
+
+# ---- tokens ----------------------------------------------------------------------------------------------------------
+
+
+@sensitive_variables()
+def issue(
+    player: Simulated,
+    grant: Grant,
+    lifetime: int | None,
+    *,
+    with_refresh_token: bool,
+    kept: str = "",
+    is_refresh: bool = False,
+) -> Any:
+    """Issue tokens, and return the provider's answer with them. `kept`: the refresh token that stays."""
+    script = player.script
+    access_token = issued(script.access_token_format)
+    refresh_token = issued(script.refresh_token_format)
+    if script.ends_only_with_refresh_token and not (with_refresh_token or kept):
+        lifetime = None
+    if grant.outcome == Outcome.SHORT_LIVED and not is_refresh:
+        lifetime = SHORT_LIFETIME
+    now = timezone.now()
+    Token.objects.create(
+        grant=grant,
+        access_hash=digest(access_token),
+        refresh_hash=digest(refresh_token) if with_refresh_token else None,
+        created_at=now,
+        expires_at=_after(now, lifetime),
+        refresh_expires_at=_after(now, script.refresh.lifetime) if with_refresh_token else None,
+    )
+    values = values_of(player, grant) | {
+        "access_token": access_token,
+        "refresh_token": refresh_token if with_refresh_token else kept or None,
+        "expires_in": lifetime,
+        "expires_in_text": None if lifetime is None else str(lifetime),
+        "refresh_token_expires_in": script.refresh.lifetime if with_refresh_token or kept else None,
+    }
+    values["id_token"] = _id_token(script, grant, values, is_refresh=is_refresh)
+    template = script.refresh_answer if is_refresh and script.refresh_answer is not None else script.answer
+    return filled(template, values)
+
+
+def _after(now: Any, seconds: int | None) -> Any:
+    return None if seconds is None else now + timedelta(seconds=seconds)
+
+
+@sensitive_variables()
+def _id_token(script: Script, grant: Grant, values: dict[str, Any], *, is_refresh: bool) -> str | None:
+    wanted = script.id_token
+    if wanted is None or (is_refresh and not wanted.on_refresh):
+        return None
+    if wanted.needs_scope and wanted.needs_scope not in grant.scopes:
+        return None
+    return id_token(
+        wanted,
+        client_id=grant.registration.client_id,
+        nonce="" if is_refresh else grant.nonce,
+        values=values,
+    )
+
+
+def values_of(player: Simulated, grant: Grant) -> dict[str, Any]:
+    """What an answer about `grant` may hold, beside tokens."""
+    return {
+        **moments(),
+        **grant.registration.variables,
+        **grant.parts,
+        **answered_scopes(player.script.scopes, grant.scopes),
+        "client_id": grant.registration.client_id,
+        "redirect_uri": grant.redirect_uri,
+        **named_account(grant.account),
+    }

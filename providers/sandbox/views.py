@@ -1,0 +1,57 @@
+"""One view for every address of every provider: the path says whose part is played."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET
+
+from providers.sandbox import consent, tokens
+from providers.sandbox.answers import document
+from providers.sandbox.calls import call
+from providers.sandbox.script import Endpoint, Simulated, simulated
+from providers.sandbox.signing import public_keys
+
+
+@csrf_exempt  # no session: whoever calls brings a code, a token or the client's secret
+def simulate(request: HttpRequest, slug: str, address: str) -> HttpResponse:
+    """Answer as the provider `slug` does at `https://{address}`."""
+    player = _player(slug)
+    if player is None:
+        return nothing_here("The sandbox is switched off, or does not play this provider.")
+    found = list(player.at(address))
+    if not found:
+        return nothing_here(f"{player.name} documents no endpoint at this address.")
+    for endpoint, parts in found:
+        if request.method in endpoint.methods:
+            return _perform(request, player, endpoint, parts)
+    response = document({"error": "method_not_allowed"}, status=405)
+    response["Allow"] = ", ".join(sorted({method for endpoint, _ in found for method in endpoint.methods}))
+    return response
+
+
+@require_GET
+def choose(request: HttpRequest, slug: str) -> HttpResponse:
+    """A link of the consent page."""
+    player = _player(slug)
+    if player is None:
+        return nothing_here("The sandbox is switched off, or does not play this provider.")
+    return consent.choose(request, player)
+
+
+def _player(slug: str) -> Simulated | None:
+    return simulated(slug) if settings.SANDBOX else None
+
+
+def _perform(request: HttpRequest, player: Simulated, endpoint: Endpoint, parts: dict[str, str]) -> HttpResponse:
+    if endpoint.call is not None:
+        return call(request, player, endpoint.call, parts)
+    if endpoint.role == "authorize":
+        return consent.ask(request, player, parts)
+    if endpoint.role == "token":
+        return tokens.token(request, player, parts)
+    wanted = player.script.id_token
+    return document(public_keys(wanted.algorithm if wanted else "RS256"))
+
+
+def nothing_here(why: str) -> HttpResponse:
+    return document({"error": "not_found", "error_description": why}, status=404)

@@ -1,0 +1,74 @@
+"""A provider's variables: the parts of its address that depend on the customer."""
+
+import re
+from typing import Literal
+
+import msgspec
+
+LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+HOST = rf"({LABEL}\.)+[a-z]([a-z0-9-]{{0,61}}[a-z0-9])?"
+Source = Literal["start", "app", "page"]
+
+
+class VariableNotAccepted(ValueError):
+    """The value of `name` breaks a rule; `str()` says which, without the value."""
+
+    def __init__(self, name: str, rule: str) -> None:
+        super().__init__(f"{name} {rule}")
+        self.name = name
+        self.rule = rule
+
+
+class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sources": "from"}):
+    """`label`: a single DNS label; `host`: a whole host name; `choice`: one of `values`; `text`: anything else."""
+
+    label: str
+    kind: Literal["label", "host", "choice", "text"] = "label"
+    example: str = ""
+    pattern: str = ""  # must match the whole value; absent: that of its kind
+    default: str = ""
+    required: bool = True
+    values: list[str] = []
+    suffix: str = ""  # of a label: taken off if it was typed; of a host: put on if its first label alone was typed
+    host_suffixes: list[str] = []  # of a host: where it is the provider's own, under whatever name
+    underscore_as_dash: bool = False  # NetSuite's account ids, in its hosts
+    lower_case: bool = True
+    sources: list[Source] = msgspec.field(default_factory=lambda: ["start", "app", "page"])
+
+    def accept(self, name: str, value: str) -> str:
+        """`value` in its canonical spelling. Raises VariableNotAccepted."""
+        value = value.strip(" ").removeprefix("https://").removesuffix("/") if self.kind in {"label", "host"} else value
+        if self.kind in {"label", "host"} or self.lower_case:
+            value = value.lower()
+        if self.underscore_as_dash:
+            value = value.replace("_", "-")
+        value = self._with_or_without_suffix(value)
+        if len(value) > 253:
+            raise VariableNotAccepted(name, "is too long")
+        if self.values and value not in self.values:
+            raise VariableNotAccepted(name, f"must be one of {', '.join(self.values)}")
+        if self.kind in {"label", "host"} and not re.fullmatch(
+            LABEL if self.kind == "label" else HOST, value, re.ASCII
+        ):
+            raise VariableNotAccepted(name, f"must be a {'single DNS label' if self.kind == 'label' else 'host name'}")
+        if value in {".", ".."} or not re.fullmatch(self.pattern or r"[A-Za-z0-9._~-]{1,253}", value, re.ASCII):
+            raise VariableNotAccepted(name, f"must look like {self.example}")
+        return value
+
+    def _with_or_without_suffix(self, value: str) -> str:
+        if self.kind != "host":
+            return value.removesuffix(self.suffix)
+        return value + self.suffix if value and "." not in value else value
+
+    def accept_or_none(self, name: str, value: str) -> str | None:
+        """As `accept`, with None for a value that breaks a rule."""
+        try:
+            return self.accept(name, value)
+        except VariableNotAccepted:
+            return None
+
+    def is_pinned(self, value: str) -> bool:
+        """Whether `value` leads to hosts of the provider's own, so that anybody may choose it."""
+        if self.kind != "host":
+            return True
+        return value == self.default or any(value.endswith(suffix) for suffix in self.host_suffixes)

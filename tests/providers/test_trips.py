@@ -1,0 +1,217 @@
+"""Every provider of the catalogue, from the start link to a revoked token, against the simulator of that provider.
+
+What the simulator does is written from the provider's documentation, so a wrong entry of the catalogue fails here.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from django.conf import settings
+from django.test import Client
+from requests import PreparedRequest
+from responses import RequestsMock
+
+from credentials.models import Authorization
+from oauth_apps import health
+from oauth_apps.models import Account, HealthStatus, OAuthApp, RedirectURI
+from providers import catalogue
+from providers.provider import Provider
+from providers.sandbox import script
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as Response
+
+SLUGS = sorted(slug for slug, provider in catalogue.load().items() if provider.sandbox)
+REFRESHING = [slug for slug in SLUGS if script.load()[slug].script.refresh.policy != "none"]
+WITH_PLAIN_SECRET = [slug for slug in SLUGS if not catalogue.get(slug).client_secret_from]
+REDIRECT_URI = "https://app.example.com/in/:provider"
+SECRET = "canary-client-secret"
+
+
+@pytest.fixture
+def network(responses: RequestsMock) -> RequestsMock:
+    """What leaves for the simulator arrives there; nothing else leaves."""
+
+    def deliver(request: PreparedRequest) -> tuple[int, dict[str, str], bytes]:
+        headers = {name: str(value) for name, value in request.headers.items() if name.lower() != "content-type"}
+        body = request.body.encode() if isinstance(request.body, str) else request.body or b""
+        answer = Client().generic(
+            str(request.method),
+            str(request.url).removeprefix(settings.PUBLIC_URL),
+            body,
+            content_type=request.headers.get("Content-Type", ""),
+            headers=headers,
+        )
+        return answer.status_code, dict(answer.headers), answer.content
+
+    for method in ("GET", "POST", "DELETE"):
+        responses.add_callback(method, re.compile(re.escape(f"{settings.PUBLIC_URL}/sandbox/")), callback=deliver)
+    return responses
+
+
+@pytest.fixture(params=SLUGS)
+def provider(request: pytest.FixtureRequest) -> Provider:
+    return catalogue.get(request.param)
+
+
+@pytest.fixture
+def oauth_app(account: Account, provider: Provider) -> OAuthApp:
+    RedirectURI.objects.create(account=account, redirect_uri=REDIRECT_URI)
+    return sandbox_app(account, provider)
+
+
+def sandbox_app(account: Account, provider: Provider, **fields: Any) -> OAuthApp:
+    variables = {
+        name: variable.accept(name, variable.default or variable.example)
+        for name, variable in provider.variables.items()
+        if variable.required
+    }
+    return OAuthApp.objects.create(
+        **{
+            "account": account,
+            "provider": provider.slug,
+            "name": provider.name,
+            "client_id": "client-1",
+            "client_secret": private_key() if provider.client_secret_from else SECRET,
+            "environment": "sandbox",
+            "variables": variables,
+            "own_callback": provider.needs_own_callback(variables, has_secret=True),
+        }
+        | fields
+    )
+
+
+def private_key() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+class Browser:
+    """An end user, who is offered the simulator's outcomes and takes one."""
+
+    def __init__(self, client: Client, oauth_app: OAuthApp) -> None:
+        self.client, self.oauth_app = client, oauth_app
+
+    def start(self, **params: str) -> "Response":
+        link = {"client_id": str(self.oauth_app.pk), "redirect_uri": REDIRECT_URI, "state": "s1", **params}
+        return self.client.get("/link/oauth2/start", link)
+
+    def outcomes(self, **params: str) -> dict[str, str]:
+        started = self.start(**params)
+        assert started["Location"].startswith(f"{settings.PUBLIC_URL}/sandbox/"), started["Location"]
+        consent = self.client.get(started["Location"], headers={"Accept": "application/json"})
+        assert consent.status_code == 200, consent.content
+        outcomes: dict[str, str] = consent.json()["outcomes"]
+        return outcomes
+
+    def chooses(self, outcome: str, **params: str) -> dict[str, str]:
+        """The query with which the end user is back at the developer's."""
+        answer = self.client.get(self.outcomes(**params)[outcome])
+        callback = answer["Location"] if answer.status_code == 302 else self.posted(answer)
+        arrived = self.client.get(callback)
+        assert arrived.status_code == 302, arrived.content
+        assert arrived["Location"].startswith(REDIRECT_URI.replace(":provider", self.oauth_app.provider))
+        return dict(parse_qsl(urlsplit(arrived["Location"]).query))
+
+    def posted(self, page: "Response") -> str:
+        """response_mode=form_post: the page's form is sent from another site, without our cookie."""
+        html = page.content.decode()
+        action = re.search(r'action="([^"]*)"', html)
+        assert action, html
+        fields = dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', html))
+        response = Client().post(action[1], urlencode(fields), content_type="application/x-www-form-urlencoded")
+        assert response.status_code == 303, response.content
+        return str(response["Location"])
+
+    def token(self, **body: str) -> Any:
+        pair = {"client_id": str(self.oauth_app.pk), "client_secret": self.oauth_app.client_secret}
+        form = urlencode(pair | body)
+        return Client().post("/link/oauth2/token", form, content_type="application/x-www-form-urlencoded")
+
+
+@pytest.fixture
+def browser(client: Client, oauth_app: OAuthApp, network: RequestsMock) -> Browser:
+    return Browser(client, oauth_app)
+
+
+def test_the_whole_trip(browser: Browser, provider: Provider) -> None:
+    arrived = browser.chooses("approve")
+    assert arrived.keys() == {"code", "state"}, arrived
+
+    answer = browser.token(code=arrived["code"])
+    assert answer.status_code == 200, answer.content
+    body = answer.json()
+    assert body["state"] == "s1"
+    assert body["token_type"] == "Bearer"
+    assert None not in body.values()
+    properties = body["credential"]["properties"]
+    assert properties["kind"] == provider.kind
+    required = {name for name, prop in provider.credential.items() if prop.required}
+    assert required <= properties.keys()
+
+    if provider.refresh_with == "none" or "refresh_token" not in body:
+        return
+    refreshed = browser.token(grant_type="refresh_token", refresh_token=body["refresh_token"])
+    assert refreshed.status_code == 200, refreshed.content
+    rotated = refreshed.json()["refresh_token"] != body["refresh_token"]
+    assert rotated or provider.refresh_token_rotates != "always"
+    if provider.refresh_token_rotates == "never":  # the old one stays good, also where a new one comes
+        again = browser.token(grant_type="refresh_token", refresh_token=body["refresh_token"])
+        assert again.status_code == 200, again.content
+
+
+def test_denial_is_told_in_rfc_6749s_words(browser: Browser) -> None:
+    arrived = browser.chooses("deny")
+
+    assert (arrived["error"], arrived["state"]) == ("access_denied", "s1")
+
+
+def test_a_provider_that_fails_is_told(browser: Browser) -> None:
+    arrived = browser.chooses("provider_error")
+
+    assert arrived["error"] in {"server_error", "temporarily_unavailable"}
+    assert not Authorization.objects.filter(tokens__isnull=False).exists()
+
+
+@pytest.mark.parametrize("provider", REFRESHING, indirect=True)
+def test_a_refresh_that_fails_is_invalid_grant(browser: Browser) -> None:
+    arrived = browser.chooses("refresh_fails")
+    body = browser.token(code=arrived["code"]).json()
+
+    refused = browser.token(grant_type="refresh_token", refresh_token=body["refresh_token"])
+
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+
+
+def test_a_check_tells_a_sound_client_from_a_wrong_one(
+    account: Account, provider: Provider, network: RequestsMock
+) -> None:
+    sound = sandbox_app(account, provider)
+    unknown = sandbox_app(account, provider, client_id="unknown-1")
+
+    health.check(sound)
+    health.check(unknown)
+
+    assert (sound.health_status, sound.health_notes) == (HealthStatus.OK, [])
+    assert unknown.health_status == HealthStatus.ERROR
+
+
+@pytest.mark.parametrize("provider", WITH_PLAIN_SECRET, indirect=True)
+def test_a_wrong_secret_is_found_at_the_exchange(browser: Browser, oauth_app: OAuthApp) -> None:
+    oauth_app.client_secret = "wrong-secret"
+    oauth_app.save()
+
+    arrived = browser.chooses("approve")
+
+    assert arrived["error"] == "server_error"
+    oauth_app.refresh_from_db()
+    assert oauth_app.health_status != HealthStatus.OK
+    assert "secret" in oauth_app.health_notes[0]
+
+
+def test_each_provider_is_simulated() -> None:
+    assert sorted(catalogue.load()) == SLUGS
