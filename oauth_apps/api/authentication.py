@@ -1,0 +1,62 @@
+"""Who asks: an API token in the header `Authorization`, and nothing else. Source: RFC 6750, 2.1 and 3.
+
+settings.py names these classes, so Django REST framework imports them before its own views.
+"""
+
+import re
+from typing import cast
+
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from oauth_apps import api_tokens
+from oauth_apps.models import ApiToken
+from sequin_auth.lib.api.errors import Forbidden, Unauthorized
+
+BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE | re.ASCII)
+READING_METHODS = {"GET", "HEAD"}
+
+
+def authenticate(request: HttpRequest | Request) -> ApiToken:
+    """The API token that `request` shows, with its account. Raises Unauthorized.
+
+    A token in the query or in the body counts for nothing, and no session stands in for one.
+    """
+    header = request.META.get("HTTP_AUTHORIZATION", "")
+    if not header:
+        raise Unauthorized
+    bearer = BEARER.fullmatch(header.strip())
+    token = api_tokens.find(bearer[1]) if bearer else None
+    if token is None:
+        raise Unauthorized(
+            "The API token is unknown, expired or revoked.",
+            code="invalid_token",
+            challenge='Bearer error="invalid_token"',
+        )
+    return token
+
+
+class ApiTokenAuthentication(BaseAuthentication):
+    """`request.auth` is the ApiToken; there is no user."""
+
+    def authenticate(self, request: Request) -> tuple[None, ApiToken]:
+        return None, authenticate(request)
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class HasScope(BasePermission):
+    """GET needs the scope `read`, all else `write`, unless the view names another: `scope = "reveal"`."""
+
+    def has_permission(self, request: Request, view: object) -> bool:
+        needed = getattr(view, "scope", None) or ("read" if request.method in READING_METHODS else "write")
+        if needed in cast(ApiToken, request.auth).scopes:
+            return True
+        raise Forbidden(
+            f"This needs an API token with the scope {needed}.",
+            code="insufficient_scope",
+            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
+        )

@@ -1,0 +1,15 @@
+"""Below `/v1/`."""
+
+from oauth_apps.api import providers, views
+from sequin_auth.lib.api.paths import with_and_without_slash as both
+
+app_name = "oauth_apps"
+urlpatterns = [
+    *both("oauth-apps", views.OAuthAppList.as_view(), name="oauth-apps"),
+    *both("oauth-apps/<canonical_uuid:oauth_app_id>", views.OAuthAppDetail.as_view(), name="oauth-app"),
+    *both("oauth-apps/<canonical_uuid:oauth_app_id>/check", views.OAuthAppCheck.as_view(), name="oauth-app-check"),
+    *both("redirect-uris", views.RedirectURIList.as_view(), name="redirect-uris"),
+    *both("redirect-uris/<canonical_uuid:redirect_uri_id>", views.RedirectURIDetail.as_view(), name="redirect-uri"),
+    *both("providers", providers.ProviderList.as_view(), name="providers"),
+    *both("providers/<str:slug>", providers.ProviderDetail.as_view(), name="provider"),
+]

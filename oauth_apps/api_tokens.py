@@ -1,0 +1,82 @@
+"""API tokens: `sqa_`, 43 random characters (256 bits), and a checksum by which scanners tell them from lookalikes."""
+
+import re
+import secrets
+import string
+import zlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from oauth_apps.models import Account, ApiToken
+from sequin_auth.lib.encryption import digest
+
+PREFIX = "sqa_"
+ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase  # base62
+RANDOM_LENGTH, CHECKSUM_LENGTH = 43, 6
+FORM = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}", re.ASCII)
+
+SCOPES = ("read", "write", "reveal", "proxy")
+DEFAULT_SCOPES = ("read", "write")
+NOTED_EVERY = timedelta(minutes=1)
+
+
+def issue(
+    account: Account,
+    *,
+    scopes: Sequence[str] = DEFAULT_SCOPES,
+    name: str = "API token",
+    expires_at: datetime | None = None,
+) -> tuple[ApiToken, str]:
+    """A new token of `account`, as row and as text. The text is known now and never again."""
+    text = new_token()
+    row = ApiToken.objects.create(
+        account=account,
+        name=name,
+        prefix=text[: len(PREFIX) + 8],
+        token_hash=digest(text),
+        scopes=list(scopes),
+        expires_at=expires_at,
+    )
+    return row, text
+
+
+def find(text: str) -> ApiToken | None:
+    """The token `text` with its account, in one SELECT by its hash; None if it is unknown, expired or revoked."""
+    if not is_well_formed(text):
+        return None
+    lives = Q(revoked_at__isnull=True) & (Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()))
+    return ApiToken.objects.select_related("account").filter(lives, token_hash=digest(text)).first()
+
+
+def is_well_formed(text: str) -> bool:
+    if not FORM.fullmatch(text):
+        return False
+    return checksum(text[:-CHECKSUM_LENGTH]) == text[-CHECKSUM_LENGTH:]
+
+
+def new_token() -> str:
+    text = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+    return text + checksum(text)
+
+
+def checksum(text: str) -> str:
+    """CRC-32 of `text` in base62, six digits."""
+    rest, digits = zlib.crc32(text.encode()), ""
+    for _ in range(CHECKSUM_LENGTH):
+        rest, digit = divmod(rest, len(ALPHABET))
+        digits = ALPHABET[digit] + digits
+    return digits
+
+
+def is_use_worth_noting(token: ApiToken) -> bool:
+    return token.last_used_at is None or token.last_used_at < timezone.now() - NOTED_EVERY
+
+
+def note_use(token: ApiToken) -> None:
+    """Writes `last_used_at`, unless another request has done so within the minute."""
+    now = timezone.now()
+    unnoted = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - NOTED_EVERY)
+    ApiToken.objects.filter(unnoted, pk=token.pk).update(last_used_at=now)

@@ -1,0 +1,107 @@
+"""What must be true of an OAuth app, whoever registers it: the API and the console's form ask here."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from oauth_apps.models import HealthStatus, OAuthApp
+from providers.provider import Provider
+from providers.sandbox.script import simulated
+from providers.variables import VariableNotAccepted
+
+MAX_SCOPE = 4096
+SCOPE_TOKEN = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]+", re.ASCII)  # RFC 6749, 3.3, but for the comma
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+MAX_SECRET = 8192
+
+SHARED_REGISTRATION = (
+    "Another account has registered the same client ID at this provider. Until a token exchange or a check has "
+    "succeeded with this app's own client secret, take care whose registration it is."
+)
+
+
+def accept_client_secret(provider: Provider, client_secret: str | None) -> str | None:
+    """Raises ValidationError: missing though the provider needs one, a mask, or not fit to be sent in a header."""
+    if client_secret is None:
+        if provider.takes_public_clients:
+            return None
+        raise ValidationError("Is required: this provider takes no clients without a secret.", code="required")
+    if set(client_secret) == {"*"}:
+        raise ValidationError("Is the mask that stands for the secret, not a secret.", code="mask")
+    is_a_key_file = bool(provider.client_secret_from)  # never sent itself, so it may have lines
+    if CONTROL.search(client_secret.replace("\r\n", "\n").replace("\n", "") if is_a_key_file else client_secret):
+        raise ValidationError("Must not hold line breaks or other control characters.", code="control")
+    return client_secret
+
+
+def accept_variables(provider: Provider, variables: Mapping[str, str]) -> dict[str, str]:
+    """The fixed variables in their canonical spelling. Raises ValidationError with a message for each name."""
+    accepted: dict[str, str] = {}
+    errors: dict[str, str] = {}
+    for name, value in variables.items():
+        variable = provider.variables.get(name)
+        if variable is None:
+            known = ", ".join(provider.variables) or "none"
+            errors[name] = f"Is no variable of this provider. There are: {known}."
+        elif "app" not in variable.sources:
+            errors[name] = "Cannot be fixed on an OAuth app; it comes with each start link."
+        elif CONTROL.search(value):
+            errors[name] = "Must not hold line breaks or other control characters."
+        else:
+            try:
+                accepted[name] = variable.accept(name, value)
+            except VariableNotAccepted as exc:
+                errors[name] = f"It {exc.rule}."
+    for name, variable in provider.variables.items():
+        if variable.required and not variable.default and variable.sources == ["app"] and name not in variables:
+            errors[name] = "Is required: it can be given on the OAuth app alone."
+    if errors:
+        raise ValidationError(errors)
+    return accepted
+
+
+def accept_environment(provider: Provider, environment: str) -> str:
+    """Raises ValidationError: an unknown one, or a sandbox that is not there."""
+    if environment not in OAuthApp.Environment:
+        raise ValidationError("Must be live or sandbox.", code="environment")
+    if environment == OAuthApp.Environment.SANDBOX and not settings.SANDBOX:
+        raise ValidationError("The sandbox is switched off here.", code="switched_off")
+    if environment == OAuthApp.Environment.SANDBOX and simulated(provider.slug) is None:
+        raise ValidationError("This provider has no simulator: its file has no [sandbox] table.", code="no_simulator")
+    return environment
+
+
+def accept_scopes(scopes: Sequence[str]) -> list[str]:
+    """Raises ValidationError. Source: RFC 6749, 3.3; a comma would end the scope at the start link."""
+    if len(" ".join(scopes)) > MAX_SCOPE:
+        raise ValidationError(f"All scopes together have at most {MAX_SCOPE} characters.", code="too_long")
+    if not all(SCOPE_TOKEN.fullmatch(scope) for scope in scopes):
+        raise ValidationError(
+            'A scope has only visible ASCII characters, and none of " \\ and the comma; name each one for itself.',
+            code="scope",
+        )
+    return list(scopes)
+
+
+def has_client_secret(oauth_app: OAuthApp) -> bool:
+    """Without opening the seal, which may be broken."""
+    return vars(oauth_app).get("client_secret") is not None
+
+
+def begin_health(oauth_app: OAuthApp) -> None:
+    """Sets the health (`save()` writes it) of an app of which nothing was observed yet, at the place where it now is.
+
+    It is `ok`, unless another account has registered the same client ID already.
+    """
+    oauth_app.health_status, oauth_app.health_notes, oauth_app.health_time = HealthStatus.OK, [], timezone.now()
+    is_live = oauth_app.environment == OAuthApp.Environment.LIVE
+    if is_live and OAuthApp.objects.squatted_by(oauth_app).exists():
+        oauth_app.health_status, oauth_app.health_notes = HealthStatus.WARN, [SHARED_REGISTRATION]
+
+
+def has_open_authorizations(oauth_app: OAuthApp) -> bool:
+    """Whether end users are on their way: what they come back to must not change under them."""
+    return oauth_app.authorizations.open().exists()
