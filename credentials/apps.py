@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+from django.db.models.signals import pre_delete
+
+
+class CredentialsConfig(AppConfig):
+    name = "credentials"
+    verbose_name = "Connections"
+
+    def ready(self) -> None:
+        from credentials.link.flow.callback import give_back_pending
+        from oauth_apps.models import OAuthApp
+
+        pre_delete.connect(give_back_pending, sender=OAuthApp)

@@ -1,0 +1,11 @@
+"""
+The link flow, one journey a file: start → (the provider) → callback → token.
+
+Each function takes values and returns values; views.py turns HTTP into the one and the other into HTTP.
+"""
+
+from credentials.link.flow.callback import Arrival, callback
+from credentials.link.flow.start import Departure, VariablesWanted, start, start_by_link
+from credentials.link.flow.token import revoke, token
+
+__all__ = ["Arrival", "Departure", "VariablesWanted", "callback", "revoke", "start", "start_by_link", "token"]

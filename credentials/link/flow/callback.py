@@ -1,0 +1,187 @@
+"""From the provider back to the developer's redirect URI."""
+
+from collections.abc import Mapping
+from copy import copy
+from typing import Any
+
+import msgspec
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, transaction
+from django.views.decorators.debug import sensitive_variables
+
+from credentials.link.errors import StateNotAccepted
+from credentials.link.flow.start import id_token_nonce
+from credentials.link.forms import Query
+from credentials.link.redirects import with_params
+from credentials.models import Authorization, Grant, Step
+from oauth_apps import health
+from oauth_apps.models import OAuthApp
+from providers import catalogue, identity, oauth2
+from providers.client import Client
+from providers.errors import IssuerMismatch, ProviderError
+from providers.provider import Provider
+from providers.tokens import TokenResponse
+from sequin_auth.lib.encryption import Unreadable
+
+log = structlog.get_logger("link")
+
+MOST_GIVEN_BACK = 20  # of one OAuth app, while somebody waits for its deletion
+BINDINGS = {
+    "context_mismatch": "This answer belongs to another provider or OAuth app.",
+    "session_mismatch": "This connection was begun in another browser.",
+}
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """The end of the browser's trip: where it goes, and what went wrong, if anything did."""
+
+    location: str
+    authorization: Authorization
+    problem: ProviderError | None = None
+
+
+@sensitive_variables()
+def callback(*, callback_url: str, browser: str, query: Query) -> Arrival:
+    """Exchange the provider's code, and send the end user back. Source: RFC 6749, 4.1.2; RFC 9700, 4.4, 4.7; RFC 9207.
+
+    `callback_url`: the one that was called; `browser`: the nonce of this flow's cookie. Raises StateNotAccepted, before
+    anything leaves the machine or after everything that came was dropped; any other fault is told to the redirect URI.
+    """
+    state = query.text("state")
+    authorization = state and Authorization.objects.take(Step.STARTED, leads_to=Step.RETURNED, state=state)
+    if not authorization or query.repeated("state"):
+        raise StateNotAccepted("The state of this answer is unknown, used or expired.")
+    if broken := authorization.was_started_with(callback_url=callback_url, browser=browser):
+        authorization.fail(broken, BINDINGS[broken])
+        log.warning(broken, authorization=str(authorization.pk), provider=authorization.provider)
+        raise StateNotAccepted(BINDINGS[broken], error=broken, title="This link was opened somewhere else")
+    oauth_app = still_connectable(authorization)
+
+    answer = query.as_dict()
+    try:
+        provider, client = as_at_the_start(authorization, oauth_app)
+        tokens, properties = exchanged(provider, client, authorization, query, answer)
+    except IssuerMismatch as exc:
+        authorization.fail("issuer_mismatch", str(exc))
+        raise StateNotAccepted(str(exc), error="issuer_mismatch") from exc
+    except ProviderError as exc:
+        health.observe(oauth_app, exc)
+        authorization.fail(exc.error, str(exc))
+        return Arrival(way_back(authorization, error=exc.error, error_description=str(exc)), authorization, problem=exc)
+
+    try:
+        code = authorization.grant(Grant.of(tokens, properties))
+    except DatabaseError:
+        revoke_quietly(provider, client, tokens, properties)
+        raise
+    if code is None:
+        revoke_quietly(provider, client, tokens, properties)
+        raise withdrawn(authorization)
+    health.observe(oauth_app, None)
+    return Arrival(way_back(authorization, code=code), authorization)
+
+
+def still_connectable(authorization: Authorization) -> OAuthApp:
+    oauth_app = OAuthApp.objects.enabled().filter(pk=authorization.oauth_app_id).first()
+    if (
+        not oauth_app
+        or authorization.registered_redirect_uri_id is None
+        or authorization.provider not in catalogue.load()
+    ):
+        raise withdrawn(authorization)
+    return oauth_app
+
+
+def withdrawn(authorization: Authorization) -> StateNotAccepted:
+    message = "The OAuth app or the redirect URI of this link was removed meanwhile."
+    authorization.fail("link_withdrawn", message)
+    return StateNotAccepted(message, error="link_withdrawn")
+
+
+def as_at_the_start(authorization: Authorization, oauth_app: OAuthApp) -> tuple[Provider, Client]:
+    """The provider, at the address and as the client of the start.
+
+    How it is spoken to is today's catalogue; the secret is today's too, since an old one would not work.
+    """
+    snapshot = authorization.snapshot
+    sandbox_url = f"{settings.PUBLIC_URL}/sandbox/{authorization.provider}" if snapshot["sandbox"] else ""
+    provider = catalogue.get(authorization.provider).bound(snapshot["variables"], sandbox_url=sandbox_url)
+    client = Client(
+        client_id=snapshot["client_id"],
+        client_secret=oauth_app.client_secret or "",
+        variables=snapshot["variables"],
+        sandbox=snapshot["sandbox"],
+    )
+    endpoints = {"token_endpoint": snapshot["token_endpoint"], "issuer": snapshot["issuer"]}
+    return msgspec.structs.replace(provider, **endpoints), client
+
+
+@sensitive_variables()
+def exchanged(
+    provider: Provider, client: Client, authorization: Authorization, query: Query, answer: Mapping[str, str]
+) -> tuple[TokenResponse, dict[str, Any]]:
+    """The tokens for the provider's code, and whose they are. Raises ProviderError."""
+    code = oauth2.read_callback(provider, client, answer, repeated=query.repeated("code", "error", "iss"))
+    tokens = oauth2.exchange_code(
+        provider, client, code, redirect_uri=authorization.callback_url, code_verifier=authorization.code_verifier or ""
+    )
+    if tokens.scope is None and authorization.scopes:  # absent is as requested (RFC 6749, 5.1)
+        tokens = msgspec.structs.replace(tokens, scope=" ".join(authorization.scopes))
+    try:
+        nonce = id_token_nonce(query.text("state"))
+        return tokens, identity.properties(provider, client, tokens, callback=answer, nonce=nonce)
+    except ProviderError:
+        revoke_quietly(provider, client, tokens, {})
+        raise
+
+
+def give_back(authorization: Authorization, oauth_app: OAuthApp) -> None:
+    """Give the tokens of a trip that ends here back to the provider, best effort. They are erased already."""
+    try:
+        grant = authorization.granted()
+        provider, client = as_at_the_start(authorization, oauth_app)
+    except (Unreadable, LookupError, ValueError, ProviderError) as exc:
+        log.warning("tokens_not_given_back", authorization=str(authorization.pk), reason=type(exc).__name__)
+        return
+    revoke_quietly(provider, client, grant, grant.properties)
+
+
+def give_back_pending(instance: OAuthApp, **_: Any) -> None:
+    """An OAuth app is deleted, maybe with its account: what nobody has fetched yet goes back after the commit."""
+    pending = list(Authorization.objects.filter(oauth_app=instance, step=Step.GRANTED)[:MOST_GIVEN_BACK])
+    oauth_app = copy(instance)  # deleting takes the primary key from the instance, without which no seal opens
+
+    def give_them_back() -> None:
+        for authorization in pending:
+            give_back(authorization, oauth_app)
+
+    if pending:
+        transaction.on_commit(give_them_back, robust=True)
+
+
+def way_back(authorization: Authorization, **params: str) -> str:
+    """The redirect URI of the start, with the developer's state as it came."""
+    return with_params(authorization.redirect_uri, **params, state=authorization.client_state)
+
+
+@sensitive_variables()
+def revoke_quietly(
+    provider: Provider, client: Client, tokens: TokenResponse | Grant, properties: Mapping[str, Any]
+) -> None:
+    """Give back tokens that nobody will use. Best effort: the provider's failure changes nothing here.
+
+    Where a revocation ends all that the account ever granted, there is none: an older connection would die with them.
+    """
+    if provider.revocation.whole_grant:
+        return
+    try:
+        oauth2.revoke(
+            provider,
+            client,
+            access_token=tokens.access_token,
+            refresh_token=tokens.refresh_token or "",
+            properties=properties,
+        )
+    except ProviderError as exc:
+        log.warning("revocation_failed", provider=provider.slug, reason=exc.error)

@@ -1,0 +1,251 @@
+"""From the developer's link to the provider."""
+
+import base64
+import hashlib
+import re
+import secrets
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.utils import timezone
+
+from credentials.link.errors import ClientNotAccepted, RedirectURINotRegistered, RequestRefused, StateNotAccepted
+from credentials.link.forms import START_PARAMETERS, Query, canonical_uuid
+from credentials.link.redirects import with_params
+from credentials.models import Authorization, StartLink, s256
+from oauth_apps.models import OAuthApp, RedirectURI
+from oauth_apps.registration import MAX_SCOPE, SCOPE_TOKEN
+from providers import catalogue, identity, oauth2
+from providers.provider import Provider
+from providers.variables import VariableNotAccepted
+from sequin_auth.lib.encryption import digest
+
+CODE_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # of S256
+LONGEST_STATE = 2048  # characters
+LONGEST_STATE_OF_A_LINK = 5000  # which is JSON, of a backend
+EXPIRED = "link_expired"
+
+
+class Departure(msgspec.Struct, frozen=True):
+    """The end user may leave. `nonce` goes into the cookie of this flow, whose name is `flow`'s."""
+
+    url: str
+    flow: str
+    nonce: str
+
+
+class VariablesWanted(msgspec.Struct, frozen=True):
+    """The end user has to say first where his account is. `given`: what this page is asked again with.
+
+    `problems`: the rule that each typed value has broken; `typed`: what that was.
+    """
+
+    provider: Provider
+    names: list[str]
+    given: dict[str, str]
+    problems: dict[str, str]
+    typed: dict[str, str]
+
+
+def start_by_link(token: str, page: Query) -> Departure | VariablesWanted:
+    """As `start`, with what the developer's backend put into the link; `page`: the variables that its user typed.
+
+    Raises StateNotAccepted for a link that is unknown, used or expired.
+    """
+    link = StartLink.objects.by_token(token)
+    if link is None:
+        raise StateNotAccepted("This link is unknown, was used already, or is older than five minutes.", error=EXPIRED)
+    oauth_app = connectable(link.oauth_app)
+    askable = oauth_app.definition.variables.keys() - link.variables.keys()
+    return begin(Query(link.query).completed_by(page, names={*askable, "hosted"}), oauth_app, link)
+
+
+def start(query: Query) -> Departure | VariablesWanted:
+    """Judge a start link and write down the trip that it begins. Source: RFC 6749, 4.1.1; RFC 9700, 2.1.
+
+    Raises ClientNotAccepted, RedirectURINotRegistered: nothing may be redirected. Raises RequestRefused with the
+    `location` that tells the developer.
+    """
+    return begin(query, requested_app(query), link=None)
+
+
+def begin(query: Query, oauth_app: OAuthApp, link: StartLink | None) -> Departure | VariablesWanted:
+    registered, redirect_uri = requested_redirect_uri(query, oauth_app)
+    try:
+        return depart(query, oauth_app, registered, redirect_uri, link)
+    except RequestRefused as exc:
+        state = query.raw("state")
+        echoed = state if state and len(state) <= LONGEST_STATE and not query.repeated("state") else None
+        exc.location = with_params(redirect_uri, error=exc.error, error_description=str(exc), state=echoed)
+        raise
+
+
+def requested_app(query: Query) -> OAuthApp:
+    app_id = canonical_uuid(query.text("client_id")) if not query.repeated("client_id") else None
+    return connectable(OAuthApp.objects.filter(pk=app_id).first() if app_id else None)
+
+
+def connectable(oauth_app: OAuthApp | None) -> OAuthApp:
+    if oauth_app is None or not oauth_app.enabled or oauth_app.provider not in catalogue.load():
+        raise ClientNotAccepted
+    return oauth_app
+
+
+def requested_redirect_uri(query: Query, oauth_app: OAuthApp) -> tuple[RedirectURI, str]:
+    """The registered URI that admits the one of the link, and where that leads for this provider."""
+    sent = query.text("redirect_uri") if not query.repeated("redirect_uri") else ""
+    for registered in RedirectURI.objects.of(oauth_app.account_id):
+        if sent and registered.admits(sent, slug=oauth_app.provider):
+            return registered, registered.for_provider(oauth_app.provider)
+    raise RedirectURINotRegistered
+
+
+def depart(
+    query: Query, oauth_app: OAuthApp, registered: RedirectURI, redirect_uri: str, link: StartLink | None
+) -> Departure | VariablesWanted:
+    refuse_what_is_not_ours(query, longest_state=LONGEST_STATE if link is None else LONGEST_STATE_OF_A_LINK)
+    if oauth_app.sandbox_url and not settings.SANDBOX:
+        raise RequestRefused("The sandbox is switched off on this gateway.", error="server_error")
+    code_challenge = requested_code_challenge(query)
+    definition = oauth_app.definition
+    fixed = {**oauth_app.variables, **(link.variables if link else {})}
+    variables = requested_variables(query, oauth_app, definition, fixed)
+    if isinstance(variables, VariablesWanted):
+        return variables
+    scopes = requested_scopes(query, oauth_app, definition)
+
+    if link and not link.use():
+        raise StateNotAccepted("This link was used already.", error=EXPIRED)
+    provider = definition.bound(variables, sandbox_url=oauth_app.sandbox_url)
+    state, nonce = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    code_verifier = secrets.token_urlsafe(48) if definition.code_challenge_methods_supported else None
+    Authorization.objects.create(
+        oauth_app=oauth_app,
+        provider=provider.slug,
+        state_hash=digest(state),
+        browser_hash=digest(nonce),
+        callback_url=oauth_app.callback_url,
+        registered_redirect_uri=registered,
+        redirect_uri=redirect_uri,
+        client_state=query.raw("state"),
+        client_state_json=link.client_state_json if link else None,
+        code_challenge=code_challenge,
+        code_verifier=code_verifier,
+        scopes=scopes,
+        snapshot=snapshot_of(provider, oauth_app, variables),
+        debug=query.wants_debug,
+        expires_at=timezone.now() + timedelta(seconds=settings.STATE_TTL),
+    )
+    url = oauth2.authorization_url(
+        provider,
+        oauth_app.client(variables),
+        redirect_uri=oauth_app.callback_url,
+        state=state,
+        scopes=scopes,
+        code_challenge=s256(code_verifier) if code_verifier else "",
+        nonce=id_token_nonce(state) if identity.reads_id_token(provider) else "",
+    )
+    return Departure(url=url, flow=flow_of(state), nonce=nonce)
+
+
+def refuse_what_is_not_ours(query: Query, *, longest_state: int) -> None:
+    """The faults of a request that the developer is told, in the order of the RFCs."""
+    if repeated := query.repeated(*START_PARAMETERS):
+        raise RequestRefused(f"The parameter {repeated[0]} is repeated.", parameter=repeated[0])
+    state = query.raw("state") or b""
+    if len(state) > longest_state and len(state.decode("utf-8", "replace")) > longest_state:
+        raise RequestRefused(f"The state is longer than {longest_state} characters.", parameter="state")
+    if query.text("response_type") not in {"", "code"}:
+        raise RequestRefused(
+            "The response_type must be code.", error="unsupported_response_type", parameter="response_type"
+        )
+    for name in ("request", "request_uri"):
+        if query.raw(name):
+            raise RequestRefused(
+                f"The parameter {name} is not supported.", error=f"{name}_not_supported", parameter=name
+            )
+
+
+def requested_code_challenge(query: Query) -> str:
+    """The developer's own PKCE challenge, empty if there is none. Source: RFC 7636, 4.3."""
+    code_challenge, method = query.text("code_challenge"), query.text("code_challenge_method")
+    if not code_challenge and not method:
+        return ""
+    if method != "S256":
+        raise RequestRefused("The code_challenge_method must be S256.", parameter="code_challenge_method")
+    if not CODE_CHALLENGE.fullmatch(code_challenge):
+        raise RequestRefused("The code_challenge must be 43 characters of base64url.", parameter="code_challenge")
+    return code_challenge
+
+
+def requested_scopes(query: Query, oauth_app: OAuthApp, provider: Provider) -> list[str]:
+    """What to ask the provider for: the link's scope, else the app's, else the provider's default."""
+    text = query.text("scope")
+    scopes = text.replace(",", " ").split(" ") if text else oauth_app.default_scopes or provider.default_scopes
+    scopes = [scope for scope in scopes if scope]
+    if len(text) > MAX_SCOPE or not all(SCOPE_TOKEN.fullmatch(scope) for scope in scopes):
+        raise RequestRefused(
+            f"The scope has a character that RFC 6749 does not allow, or more than {MAX_SCOPE} characters.",
+            error="invalid_scope",
+            parameter="scope",
+        )
+    return list(dict.fromkeys([*scopes, *provider.required_scopes]))
+
+
+def requested_variables(
+    query: Query, oauth_app: OAuthApp, provider: Provider, fixed: dict[str, str]
+) -> dict[str, str] | VariablesWanted:
+    """The provider's variables: those that the app fixes, then the link's; what is missing, the end user is asked.
+
+    A value of the link that breaks its rule is the developer's fault; one that the end user typed is asked for again.
+    """
+    given = {name: query.text(name) for name in provider.variables if query.raw(name)}
+    if repeated := query.repeated(*provider.variables):
+        raise RequestRefused(f"The parameter {repeated[0]} is repeated.", parameter=repeated[0])
+    is_from_page = query.raw("hosted") == b"1"
+    try:
+        values = provider.accept_variables(given, fixed=fixed)
+        if provider.needs_own_callback(values, has_secret=True) and not oauth_app.own_callback:
+            raise VariableNotAccepted("host", "is a customer's own, which needs the OAuth app's own callback URL")
+    except VariableNotAccepted as exc:
+        if is_from_page and exc.name in given:
+            return wanted(query, provider, [exc.name], problems={exc.name: exc.rule})
+        raise RequestRefused(f"The parameter {exc.name} {exc.rule}.", parameter=exc.name) from exc
+    missing = provider.missing_variables(values)
+    if not missing:
+        return values
+    if unaskable := [name for name in missing if "page" not in provider.variables[name].sources]:
+        raise RequestRefused(
+            f"{unaskable[0]} must be fixed on the OAuth app.", error="server_error", parameter=unaskable[0]
+        )
+    return wanted(query, provider, missing, problems={})
+
+
+def wanted(query: Query, provider: Provider, names: list[str], *, problems: dict[str, str]) -> VariablesWanted:
+    given = {name: value for name, value in query.as_dict().items() if name in START_PARAMETERS}
+    given |= {name: query.text(name) for name in provider.variables if query.raw(name) and name not in names}
+    typed = {name: query.text(name) for name in problems}
+    return VariablesWanted(provider=provider, names=names, given=given, problems=problems, typed=typed)
+
+
+def snapshot_of(provider: Provider, oauth_app: OAuthApp, variables: dict[str, str]) -> dict[str, Any]:
+    """Who is asked, where and as whom: what the callback holds to, whatever the catalogue and the app say by then."""
+    return {
+        "client_id": oauth_app.client_id,
+        "variables": variables,
+        "sandbox": bool(oauth_app.sandbox_url),
+        "token_endpoint": provider.token_endpoint,
+        "issuer": provider.issuer,
+    }
+
+
+def flow_of(state: str) -> str:
+    """Eight characters that name the cookie of one flow, and tell nothing of its state."""
+    return hashlib.sha256(f"flow {state}".encode()).hexdigest()[:8]
+
+
+def id_token_nonce(state: str) -> str:
+    """The nonce of the id_token, bound to the state, so that it need not be kept."""
+    return base64.urlsafe_b64encode(hashlib.sha256(f"nonce {state}".encode()).digest()).rstrip(b"=").decode()

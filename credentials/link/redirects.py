@@ -1,0 +1,13 @@
+"""The URLs at which a trip ends."""
+
+from urllib.parse import quote
+
+
+def with_params(redirect_uri: str, **params: str | bytes | None) -> str:
+    """`redirect_uri`, its own query untouched, with `params` behind it; one that is None is left out."""
+    pairs = "&".join(f"{name}={quote(value, safe='')}" for name, value in params.items() if value is not None)
+    if not pairs:
+        return redirect_uri
+    if "?" not in redirect_uri:
+        return f"{redirect_uri}?{pairs}"
+    return f"{redirect_uri}{pairs}" if redirect_uri[-1] in "?&" else f"{redirect_uri}&{pairs}"

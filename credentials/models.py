@@ -1,0 +1,256 @@
+"""One trip of an end user: from the start link to the tokens in the developer's hands."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import string
+import uuid
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import msgspec
+from django.conf import settings
+from django.db import models
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from oauth_apps.models import OAuthApp, RedirectURI
+from oauth_apps.redirect_uris import expand
+from providers.tokens import TokenResponse
+from sequin_auth.lib.encryption import SealedBytesField, SealedTextField, digest
+
+CODE_ALPHABET = string.ascii_letters + string.digits
+CODE_LENGTH = 35  # 208 bits
+
+
+class Step(models.TextChoices):
+    """How far a trip has come. Each step is left once, by one conditional UPDATE."""
+
+    STARTED = "started", "sent to the provider"
+    RETURNED = "returned", "came back"
+    GRANTED = "granted", "code issued"
+    EXCHANGED = "exchanged", "tokens handed over"
+    FAILED = "failed", "failed"
+    ABANDONED = "abandoned", "tokens never fetched"
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What the provider gave, kept sealed until the developer fetches it."""
+
+    access_token: str
+    token_type: str
+    expires_at: int | None  # seconds since 1970
+    refresh_token: str | None
+    scope: str | None
+    properties: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return "Grant(…)"
+
+    @classmethod
+    def of(cls, tokens: TokenResponse, properties: dict[str, Any]) -> "Grant":
+        received = int(timezone.now().timestamp())
+        return cls(
+            access_token=tokens.access_token,
+            token_type=tokens.token_type,
+            expires_at=None if tokens.expires_in is None else received + tokens.expires_in,
+            refresh_token=tokens.refresh_token,
+            scope=tokens.scope,
+            properties=properties,
+        )
+
+
+class AuthorizationQuerySet(models.QuerySet["Authorization"]):
+    def take(
+        self, step: Step, *, leads_to: Step, oauth_app: OAuthApp | None = None, **secret: str
+    ) -> "Authorization | None":
+        """Use up a state or a code: the row as it stood at `step`; None if it is unknown, used or expired.
+
+        Of any number at once, one gets the row. What is handed out with it, the code verifier and the tokens, is erased
+        by the same statement. Usage: `take(Step.STARTED, leads_to=Step.RETURNED, state=…)`, likewise with `code=…`.
+        """
+        name, value = next(iter(secret.items()))
+        condition = (
+            f"{name}_hash = %s AND expires_at > statement_timestamp() AND (%s::uuid IS NULL OR oauth_app_id = %s)"
+        )
+        app_id = oauth_app and oauth_app.pk
+        return self._leave(step, leads_to, condition, [digest(value), app_id, app_id], at=f"{name}_taken_at")
+
+    def abandon(self, pk: uuid.UUID) -> "Authorization | None":
+        """Give up on tokens that nobody fetched: as `take`, by primary key and after the expiry."""
+        return self._leave(
+            Step.GRANTED, Step.ABANDONED, "id = %s AND expires_at < statement_timestamp()", [pk], at="code_taken_at"
+        )
+
+    def _leave(
+        self, step: Step, leads_to: Step, condition: str, values: list[object], *, at: str
+    ) -> "Authorization | None":
+        table = self.model._meta.db_table
+        columns = ", ".join(f"taken.{field.column}" for field in self.model._meta.concrete_fields)
+        rows = self.raw(
+            f"""
+            WITH taken AS (
+                SELECT * FROM {table}
+                WHERE step = %s AND {condition}
+                FOR UPDATE
+            )
+            UPDATE {table} SET step = %s, {at} = statement_timestamp(), code_verifier = NULL, tokens = NULL
+            FROM taken WHERE {table}.id = taken.id
+            RETURNING {columns}
+            """,  # noqa: S608 (names of ours, no values)
+            [step, *values, leads_to],
+        )
+        return next(iter(rows), None)
+
+    def knows(self, code: str) -> bool:
+        """Whether `code` was issued by us, at whatever step it is now."""
+        return self.filter(code_hash=digest(code)).exists()
+
+    def unclaimed(self) -> "AuthorizationQuerySet":
+        """Tokens that nobody fetched while the code was good, nor in the ten minutes after."""
+        return self.filter(step=Step.GRANTED, expires_at__lt=timezone.now() - timedelta(minutes=10))
+
+    def outdated(self) -> "AuthorizationQuerySet":
+        """Ended for a day; nothing secret is left in them."""
+        return self.filter(expires_at__lt=timezone.now() - timedelta(hours=24)).exclude(step=Step.GRANTED)
+
+    def open(self) -> "AuthorizationQuerySet":
+        return self.filter(step__in=[Step.STARTED, Step.RETURNED], expires_at__gt=timezone.now())
+
+
+class Authorization(models.Model):
+    """One trip. What it needs of the OAuth app and the provider is a snapshot, taken when it starts."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    oauth_app = models.ForeignKey(OAuthApp, on_delete=models.CASCADE, related_name="authorizations")
+    provider = models.CharField(max_length=100)
+    step = models.CharField(max_length=10, choices=Step, default=Step.STARTED)
+
+    state_hash = models.BinaryField(max_length=32, unique=True)
+    browser_hash = models.BinaryField(max_length=32)
+    callback_url = models.CharField(max_length=2048)
+    registered_redirect_uri = models.ForeignKey(RedirectURI, on_delete=models.SET_NULL, null=True, related_name="+")
+    redirect_uri = models.CharField(max_length=2048)
+    client_state = SealedBytesField(null=True)
+    client_state_json = SealedTextField(null=True)  # of a start link: what the token endpoint answers as `state`
+    code_challenge = models.CharField(max_length=128, default="")  # the developer's
+    code_verifier = SealedTextField(null=True)  # ours
+    scopes = models.JSONField(default=list)
+    snapshot = models.JSONField()
+    debug = models.BooleanField(default=False)
+
+    code_hash = models.BinaryField(max_length=32, unique=True, null=True)
+    tokens = SealedTextField(null=True)
+    error = models.CharField(max_length=50, default="")
+    error_description = models.CharField(max_length=256, default="")
+
+    created_at = models.DateTimeField(default=timezone.now)
+    state_taken_at = models.DateTimeField(null=True)
+    granted_at = models.DateTimeField(null=True)
+    code_taken_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField()  # of the state, then of the code
+
+    objects = AuthorizationQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["expires_at"], name="authorizations_by_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider}, {self.get_step_display()}"
+
+    def was_started_with(self, *, callback_url: str, browser: str) -> str:
+        """Empty if the callback belongs to this trip; else which binding is broken. Compares in constant time."""
+        if callback_url != self.callback_url:
+            return "context_mismatch"
+        if not hmac.compare_digest(digest(browser), bytes(self.browser_hash)):
+            return "session_mismatch"
+        return ""
+
+    def grant(self, grant: Grant) -> str | None:
+        """Keep what the provider gave, and issue our code for it. Returns the code.
+
+        None if the OAuth app was disabled or deleted, or the redirect URI removed, while the provider was asked.
+        """
+        code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
+        sealed = type(self)._meta.get_field("tokens").seal(msgspec.json.encode(grant).decode(), pk=self.pk)
+        now = timezone.now()
+        granted = (
+            type(self)
+            .objects.filter(
+                Exists(OAuthApp.objects.enabled().filter(pk=OuterRef("oauth_app_id"))),
+                pk=self.pk,
+                step=Step.RETURNED,
+                registered_redirect_uri__isnull=False,
+            )
+            .update(
+                step=Step.GRANTED,
+                code_hash=digest(code),
+                tokens=sealed,
+                granted_at=now,
+                expires_at=now + timedelta(seconds=settings.CODE_TTL),
+            )
+        )
+        return code if granted else None
+
+    def fail(self, error: str, description: str) -> None:
+        """Note how the trip ended."""
+        self.step, self.error, self.error_description = Step.FAILED, error, description[:256]
+        type(self).objects.filter(pk=self.pk).update(
+            step=self.step, error=self.error, error_description=self.error_description
+        )
+
+    def accepts(self, *, redirect_uri: str | None, code_verifier: str | None) -> bool:
+        """Whether the token request names what the start named. Source: RFC 6749, 4.1.3; RFC 7636, 4.6."""
+        if redirect_uri is not None and expand(redirect_uri, self.provider) != self.redirect_uri:
+            return False
+        if not self.code_challenge:
+            return code_verifier is None
+        return hmac.compare_digest(s256(code_verifier or "").encode(), self.code_challenge.encode())
+
+    def granted(self) -> Grant:
+        """What the provider gave, opened."""
+        return msgspec.json.decode(self.tokens or "", type=Grant)
+
+
+class StartLinkQuerySet(models.QuerySet["StartLink"]):
+    def open(self) -> "StartLinkQuerySet":
+        return self.filter(used_at__isnull=True, expires_at__gt=timezone.now())
+
+    def by_token(self, token: str) -> "StartLink | None":
+        return self.open().select_related("oauth_app").filter(token_hash=digest(token)).first()
+
+    def outdated(self) -> "StartLinkQuerySet":
+        return self.filter(expires_at__lt=timezone.now())
+
+
+class StartLink(models.Model):
+    """A start link that the developer's backend made: one trip, five minutes, nothing in it can be changed."""
+
+    LIFETIME = timedelta(minutes=5)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    oauth_app = models.ForeignKey(OAuthApp, on_delete=models.CASCADE, related_name="start_links")
+    token_hash = models.BinaryField(max_length=32, unique=True)
+    query = SealedTextField()  # the parameters of a start URL, encoded
+    variables = models.JSONField(default=dict)
+    client_state_json = SealedTextField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    objects = StartLinkQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"start link of {self.created_at}"
+
+    def use(self) -> bool:
+        """Whether this call is the one that uses it up."""
+        return bool(type(self).objects.open().filter(pk=self.pk).update(used_at=timezone.now()))
+
+
+def s256(code_verifier: str) -> str:
+    """The challenge of a PKCE verifier. Source: RFC 7636, 4.2."""
+    return base64.urlsafe_b64encode(hashlib.sha256(code_verifier.encode()).digest()).rstrip(b"=").decode()
