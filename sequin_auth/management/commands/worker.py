@@ -1,0 +1,48 @@
+"""`manage.py worker`: procrastinate's worker, which alone would end with its first lost connection to the database."""
+
+import asyncio
+import signal
+from typing import Any, Final
+
+import psycopg
+import structlog
+from django.core.management.base import BaseCommand
+from procrastinate.contrib.django import app
+from procrastinate.contrib.django.django_connector import DjangoConnector
+from procrastinate.exceptions import ConnectorException
+
+log = structlog.get_logger("worker")
+PAUSE: Final = 1.0  # seconds, until it looks for the database again
+GRACE: Final = 12.0  # seconds for jobs that are under way; a call to a provider ends within ten
+
+
+class Command(BaseCommand):
+    help = "Works off the queue, on schedule and on demand, until SIGTERM or Ctrl-C; jobs under way come to their end."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        asyncio.run(work())
+
+
+async def work() -> None:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - asyncio.run made one
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    while True:
+        try:
+            try:
+                await work_while_connected()
+                log.warning("worker_lost_database")
+            except (ConnectorException, psycopg.Error) as exc:
+                log.warning("worker_lost_database", reason=type(exc.__cause__ or exc).__name__)
+            await asyncio.sleep(PAUSE)
+        except asyncio.CancelledError:
+            return
+
+
+async def work_while_connected() -> None:
+    """Returns, or raises ConnectorException, when the connection is lost. Cancelled, it lets jobs come to their end."""
+    assert isinstance(app.connector, DjangoConnector)  # noqa: S101 - outside of a worker
+    with app.replace_connector(app.connector.get_worker_connector()):
+        async with app.open_async():
+            await app.run_worker_async(install_signal_handlers=False, shutdown_graceful_timeout=GRACE)
