@@ -50,7 +50,9 @@ class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
         if self.kind in {"label", "host"} and not re.fullmatch(
             LABEL if self.kind == "label" else HOST, value, re.ASCII
         ):
-            raise VariableNotAccepted(name, f"must be a {'single DNS label' if self.kind == 'label' else 'host name'}")
+            raise VariableNotAccepted(
+                name, f"must be a {'word of letters, digits and dashes' if self.kind == 'label' else 'host name'}"
+            )
         if value in {".", ".."} or not re.fullmatch(self.pattern or r"[A-Za-z0-9._~-]{1,253}", value, re.ASCII):
             raise VariableNotAccepted(name, f"must look like {self.example}")
         return value

@@ -168,7 +168,9 @@ AXES_CLIENT_IP_CALLABLE = "sequin_auth.lib.api.client_address"
 SESSION_COOKIE_NAME = "sessionid" if ON_LOOPBACK else "__Host-sessionid"
 CSRF_COOKIE_NAME = "csrftoken" if ON_LOOPBACK else "__Host-csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not ON_LOOPBACK
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+# OAuth clients break on a redirected POST, and what they sent in the clear is sent by then
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^v1/", r"^link/oauth2/(token|revoke)/?$"]
+SECURE_SSL_HOST = None if ON_LOOPBACK else _public.netloc  # never what a Host header says
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"

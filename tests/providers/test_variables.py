@@ -93,8 +93,8 @@ def test_a_refusal_names_the_rule_and_not_the_value() -> None:
     with pytest.raises(VariableNotAccepted) as caught:
         LABEL.accept("subdomain", "<script>")
 
-    assert str(caught.value) == "subdomain must be a single DNS label"
-    assert (caught.value.name, caught.value.rule) == ("subdomain", "must be a single DNS label")
+    assert str(caught.value) == "subdomain must be a word of letters, digits and dashes"
+    assert (caught.value.name, caught.value.rule) == ("subdomain", "must be a word of letters, digits and dashes")
 
 
 def test_a_pattern_must_match_the_whole_value() -> None:
