@@ -168,6 +168,33 @@ def test_an_unknown_provider_is_no_server_error(client: Client, db: None, path: 
     assert b"<script>" not in response.content
 
 
+@pytest.mark.parametrize("iss", ["https://evil.example.com", "https://accounts.google.com/"])
+def test_the_answer_of_another_issuer_is_a_page(trip: Trip, client: Client, iss: str) -> None:
+    """B07"""
+    OAuthApp.objects.update(provider="google")
+    state = trip.started(redirect_uri="https://app.example.com/callback/google")["state"]
+
+    response = client.get("/link/oauth2/callback/google", {"state": state, "code": "c1", "iss": iss})
+
+    assert_page(response, holds="issuer_mismatch")
+    assert len(trip.responses.calls) == 0
+    assert Authorization.objects.get().error == "issuer_mismatch"
+
+
+def test_a_sandbox_app_reaches_no_real_host(trip: Trip) -> None:
+    """Whatever a row says, nothing of the simulator leaves for a provider."""
+    trip.provider_answers()
+    OAuthApp.objects.update(environment="sandbox")
+    state = trip.started()["state"]
+    authorization = Authorization.objects.get()
+    Authorization.objects.update(snapshot=authorization.snapshot | {"token_endpoint": TOKEN_ENDPOINT})
+
+    response = trip.callback(state=state, code="ac_1")
+
+    assert query_of(response["Location"])["error"] == "server_error"
+    assert len(trip.responses.calls) == 0
+
+
 def test_only_some_providers_call_back_by_post(trip: Trip, client: Client) -> None:
     """B13"""
     state = trip.started()["state"]

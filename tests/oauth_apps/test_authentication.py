@@ -191,3 +191,11 @@ def test_a_use_that_was_refused_is_a_use(account: Account) -> None:
     api.post("/v1/redirect-uris", {}, content_type="application/json")
 
     assert ApiToken.objects.get().last_used_at is not None
+
+
+def test_a_url_full_of_parameters_has_a_request_id(client: Client, db: None) -> None:
+    """Django refuses more than a thousand of them while it reads the query, unless it is told otherwise."""
+    response = client.get("/v1/oauth-apps?" + "&".join(f"a{n}=1" for n in range(1100)))
+
+    assert response.status_code == 401
+    assert response.json()["request_id"] == response["X-Request-Id"]

@@ -18,7 +18,7 @@ from responses import RequestsMock
 from credentials.models import Authorization
 from oauth_apps import health
 from oauth_apps.models import Account, HealthStatus, OAuthApp, RedirectURI
-from providers import catalogue
+from providers import catalogue, oauth2
 from providers.provider import Provider
 from providers.sandbox import script
 
@@ -211,6 +211,22 @@ def test_a_wrong_secret_is_found_at_the_exchange(browser: Browser, oauth_app: OA
     oauth_app.refresh_from_db()
     assert oauth_app.health_status != HealthStatus.OK
     assert "secret" in oauth_app.health_notes[0]
+
+
+@pytest.mark.parametrize("provider", ["zendesk", "shopify"], indirect=True)
+def test_a_refresh_token_is_no_bearer(browser: Browser, provider: Provider, oauth_app: OAuthApp) -> None:
+    """Where a revocation is authorized by the token itself, the simulator takes the access token alone."""
+    body = browser.token(code=browser.chooses("approve")["code"]).json()
+    bound = provider.bound(oauth_app.variables, sandbox_url=oauth_app.sandbox_url)
+    path = bound.revocation_endpoint.removeprefix(settings.PUBLIC_URL)
+
+    statuses = [
+        Client().delete(path, headers=oauth2.api_authorization(provider, body[token])).status_code
+        for token in ("refresh_token", "access_token")
+    ]
+
+    assert statuses[0] == 401
+    assert statuses[1] in {200, 204}
 
 
 def test_each_provider_is_simulated() -> None:

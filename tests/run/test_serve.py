@@ -123,6 +123,14 @@ def test_a_request_line_may_be_as_long_as_a_scope_needs(served: Running, checkou
     assert httpx.get(start + "s" * 9_000, trust_env=False, timeout=30).status_code == 414
 
 
+def test_a_providers_code_may_be_longer_than_that(served: Running, checkout: Checkout) -> None:
+    """B19: 8 KiB get through to us, 16 KiB are refused"""
+    callback = f"{checkout.url}/link/oauth2/callback/stripe?state=none&code="
+
+    assert "invalid_state" in httpx.get(callback + "c" * 8_192, trust_env=False, timeout=30).text
+    assert httpx.get(callback + "c" * 17_000, trust_env=False, timeout=30).status_code in {400, 414}
+
+
 def test_what_a_client_says_of_a_proxy_counts_for_nothing(served: Running, checkout: Checkout) -> None:
     """A20: gunicorn believes 127.0.0.1 unless told otherwise, and takes even the path's beginning from it."""
     forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Host": "evil.example", "SCRIPT_NAME": "/.well-known"}
