@@ -86,8 +86,11 @@ class OAuthAppForm(forms.ModelForm[OAuthApp]):
         if provider.needs_own_callback(data.get("variables") or {}, has_secret=bool(secret or stored)):
             data["own_callback"] = True
         moved = [name for name in ("variables", "environment") if name in self.changed_data]
-        if moved and not self.instance._state.adding and registration.has_open_authorizations(self.instance):
-            self.add_error(moved[0], "End users are on their way with the present value. Try again later.")
+        if moved and not self.instance._state.adding:
+            try:
+                registration.demand_freedom_to_move(self.instance)
+            except registration.MustStay as exc:
+                self.add_error(moved[0], str(exc))
         return data
 
     def _accepted(self, name: str, accept: Any) -> None:

@@ -7,6 +7,7 @@ from django.utils import timezone
 from oauth_apps.models import HealthStatus, OAuthApp
 from oauth_apps.registration import SHARED_REGISTRATION
 from providers import oauth2
+from providers.client_authentication import is_private_key
 from providers.errors import (
     AnswerNotUnderstood,
     AuthorizationDenied,
@@ -17,6 +18,7 @@ from providers.errors import (
     TokenRequestRejected,
 )
 from providers.variables import VariableNotAccepted
+from sequin_auth.lib.encryption import Unreadable
 
 FRESH = timedelta(minutes=1)  # the same news is not written more often than this
 
@@ -40,6 +42,15 @@ UNREACHABLE = "The provider did not answer. Nothing needs to be done unless this
 NOT_UNDERSTOOD = "The provider answered in a way that its documentation does not promise, so the exchange failed."
 NOT_CHECKABLE = (
     "Client id and secret can only be checked by connecting an account, since the provider's address depends on it."
+)
+
+UNREADABLE = (
+    "The stored client secret does not open: it was changed in the database, or its key is missing from"
+    " ENCRYPTION_KEYS. Restore the key, or save the secret again."
+)
+SIGNS = (
+    "The client secret is a private key: it signs for this OAuth app's credentials and is sent nowhere, so it can only"
+    " be checked with one of them."
 )
 
 
@@ -67,9 +78,15 @@ def check(oauth_app: OAuthApp) -> OAuthApp:
     """Ask the provider whether client id and secret are sound, with a code that cannot exist. Needs no end user."""
     definition = oauth_app.definition
     try:
+        client_secret = oauth_app.client_secret or ""
+    except Unreadable:
+        return _noted(oauth_app, HealthStatus.ERROR, UNREADABLE)
+    if not definition.client_secret_from and is_private_key(client_secret):
+        return _not_checkable(oauth_app, SIGNS)
+    try:
         variables = definition.accept_variables({}, fixed=oauth_app.variables)
         if definition.missing_variables(variables):
-            return _not_checkable(oauth_app)
+            return _not_checkable(oauth_app, NOT_CHECKABLE)
         provider = definition.bound(variables, sandbox_url=oauth_app.sandbox_url)
         oauth2.probe(provider, oauth_app.client(variables), redirect_uri=oauth_app.callback_url)
     except VariableNotAccepted as exc:
@@ -80,10 +97,10 @@ def check(oauth_app: OAuthApp) -> OAuthApp:
     return _noted(oauth_app, HealthStatus.OK, SOUND)
 
 
-def _not_checkable(oauth_app: OAuthApp) -> OAuthApp:
+def _not_checkable(oauth_app: OAuthApp, why: str) -> OAuthApp:
     """What was learnt before stays as it is."""
-    learnt = [note for note in oauth_app.health_notes if note != NOT_CHECKABLE]
-    oauth_app.observe(HealthStatus(oauth_app.health_status), *learnt, NOT_CHECKABLE)
+    learnt = [note for note in oauth_app.health_notes if note not in {NOT_CHECKABLE, SIGNS}]
+    oauth_app.observe(HealthStatus(oauth_app.health_status), *learnt, why)
     return oauth_app
 
 

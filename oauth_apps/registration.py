@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from oauth_apps.models import HealthStatus, OAuthApp
+from providers import catalogue
 from providers.provider import Provider
 from providers.sandbox.script import simulated
 from providers.variables import VariableNotAccepted
@@ -23,15 +24,29 @@ SHARED_REGISTRATION = (
 )
 
 
+def accept_provider(slug: str) -> Provider:
+    """The provider at which an app is registered. Raises ValidationError: there is none, or it takes no OAuth apps."""
+    provider = catalogue.load().get(slug)
+    if provider is None:
+        raise ValidationError("Is not in the catalogue: GET /v1/providers lists it.", code="unknown")
+    if not provider.has_code_flow:
+        offered = ", ".join(provider.kinds)
+        raise ValidationError(f"Takes no OAuth apps. Its credentials need none: {offered}.", code="no_oauth_apps")
+    return provider
+
+
 def accept_client_secret(provider: Provider, client_secret: str | None) -> str | None:
-    """Raises ValidationError: missing though the provider needs one, a mask, or not fit to be sent in a header."""
+    """Raises ValidationError: missing though the provider needs one, a mask, or not fit to be sent in a header.
+
+    A private key (PEM) is never sent, so it may have lines, where the provider has a use for one.
+    """
     if client_secret is None:
         if provider.takes_public_clients:
             return None
         raise ValidationError("Is required: this provider takes no clients without a secret.", code="required")
     if set(client_secret) == {"*"}:
         raise ValidationError("Is the mask that stands for the secret, not a secret.", code="mask")
-    is_a_key_file = bool(provider.client_secret_from)  # never sent itself, so it may have lines
+    is_a_key_file = provider.client_secret_from or (provider.takes_private_keys and "-----BEGIN" in client_secret)
     if CONTROL.search(client_secret.replace("\r\n", "\n").replace("\n", "") if is_a_key_file else client_secret):
         raise ValidationError("Must not hold line breaks or other control characters.", code="control")
     return client_secret
@@ -102,6 +117,23 @@ def begin_health(oauth_app: OAuthApp) -> None:
         oauth_app.health_status, oauth_app.health_notes = HealthStatus.WARN, [SHARED_REGISTRATION]
 
 
-def has_open_authorizations(oauth_app: OAuthApp) -> bool:
-    """Whether end users are on their way: what they come back to must not change under them."""
-    return oauth_app.authorizations.open().exists()
+class MustStay(Exception):
+    """The app's place, its variables and its environment, cannot change now. `code`: for machines."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def demand_freedom_to_move(oauth_app: OAuthApp) -> None:
+    """Raises MustStay: end users are on their way, or credentials would be used at another place than they are of."""
+    if oauth_app.authorizations.open().exists():
+        raise MustStay(
+            "End users are on their way with this OAuth app; try again when their links have expired.",
+            code="authorizations_open",
+        )
+    if oauth_app.credentials.exists():
+        raise MustStay(
+            "Credentials were made with this OAuth app as it is; register another one for another place.",
+            code="has_credentials",
+        )

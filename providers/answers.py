@@ -1,6 +1,8 @@
 """How a provider's answer is read, whatever it looks like: JSON, a form, or neither."""
 
+import binascii
 import re
+from base64 import urlsafe_b64decode
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -84,5 +86,41 @@ REFUSALS = {
     "invalid_request": "The provider finds the request incomplete or malformed.",
 }
 
+
+def claims_in(token: object) -> dict[str, Any]:
+    """The claims of a JWT (RFC 7519), unverified: whoever uses them knows where it comes from. {} if it is none."""
+    if not isinstance(token, str) or not JWT.fullmatch(token):
+        return {}
+    header, payload = (_json_object(part) for part in token.split(".")[:2])
+    return payload if "alg" in header else {}
+
+
+def _json_object(part: str) -> dict[str, Any]:
+    try:
+        document = msgspec.json.decode(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def number(value: object) -> int | None:
+    """`value` as a whole number, be it written as a text; None if it is none, whatever else it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return int(float(value))
+    except (ValueError, OverflowError):
+        return None
+
+
+def moment(value: object) -> int | None:
+    """Seconds since 1970 (RFC 7519, NumericDate), if the calendar has such a day."""
+    seconds = number(value)
+    return seconds if seconds is not None and 0 < seconds < YEAR_10000 else None
+
+
+YEAR_10000 = 253_402_300_800  # seconds since 1970
+JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*", re.ASCII)
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+", re.ASCII)  # RFC 6749, 3.3
+TOLD_SCOPE = re.compile(r"[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*", re.ASCII)
 PRINTABLE = re.compile(r"[\x21-\x7e]{1,65536}", re.ASCII)  # RFC 6749, A.12: VSCHAR, without the space

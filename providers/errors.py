@@ -9,6 +9,7 @@ What can go wrong between us and a provider.
   - TokenRequestRejected   the token endpoint said no, and would say it again (RFC 6749, 5.2)
   - ParameterMissing       a request cannot be made with what is known
   - AnswerNotUnderstood    an answer came, and it is not what the provider's documentation promises
+    - AccessTokenMissing   half of it came: a refresh token that must be kept, and no access token
   - ProviderUnavailable    no readable answer in time; worth another try
 
 `error` is the RFC 6749 code that the developer gets. Messages are our own words: nothing a provider wrote is in them.
@@ -63,11 +64,23 @@ class AnswerNotUnderstood(ProviderError):
     """The answer is no token answer: not JSON or a form, no usable access token, a wrong id_token, no identity."""
 
 
+class AccessTokenMissing(AnswerNotUnderstood):
+    """The answer holds a refresh token and no usable access token. The one that was used may be dead: keep this one."""
+
+    def __init__(self, message: str, *, refresh_token: str) -> None:
+        super().__init__(message)
+        self.refresh_token = refresh_token
+
+
 class ProviderUnavailable(ProviderError):
-    """No whole answer within the deadline, 429 or 5xx. `retry_after`: seconds, if the provider named them."""
+    """No whole answer within the deadline, 429 or 5xx. `retry_after`: seconds, if the provider named them.
+
+    `is_uncertain`: the request may have been carried out, and the answer lost.
+    """
 
     error = "temporarily_unavailable"
 
-    def __init__(self, message: str, *, retry_after: int | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: int | None = None, is_uncertain: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.is_uncertain = is_uncertain

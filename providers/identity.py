@@ -7,7 +7,7 @@ from typing import Any
 from django.views.decorators.debug import sensitive_variables
 
 from providers import oauth2
-from providers.answers import at
+from providers.answers import at, claims_in
 from providers.client import Client
 from providers.errors import AnswerNotUnderstood
 from providers.id_token import claims_of
@@ -42,6 +42,18 @@ def properties(
     return {name: value for name, value in found.items() if value is not None}
 
 
+@sensitive_variables()
+def told_again(provider: Provider, tokens: TokenResponse) -> dict[str, Any]:
+    """The properties that a refresh's answer tells by itself; those that it does not tell are absent.
+
+    Nobody is asked: what an id_token says is taken unverified, since it comes from the token endpoint over TLS, as does
+    the rest of the answer. Source: OpenID Connect Core, 3.1.3.7 and 12.2.
+    """
+    sources = {"token_response": tokens.answer, "id_token": claims_in(tokens.answer.get("id_token"))}
+    told = {name: _read(prop, sources) for name, prop in provider.credential.items() if prop.source[0] in sources}
+    return {name: value for name, value in told.items() if value is not None}
+
+
 def reads_id_token(provider: Provider) -> bool:
     """Whether the authorization request needs a nonce, since an id_token will be read."""
     return any(prop.id_token for prop in provider.credential.values())
@@ -65,11 +77,21 @@ def _typed(prop: Property, value: Any) -> Any:
     """`value` as the type that the file declares; None if it cannot be that."""
     match prop.type:
         case "string":
-            is_text = isinstance(value, str | int) and not isinstance(value, bool)
-            return str(value) if is_text and NOT_TEXT.search(str(value)) is None else None
+            return _text(value)
         case "integer":
-            return int(value) if str(value).isascii() and str(value).isdigit() and len(str(value)) < 20 else None
+            text = _text(value) or ""
+            return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
         case "boolean":
             return value if isinstance(value, bool) else None
         case "array":
-            return [str(item) for item in value] if isinstance(value, list) else None
+            texts = [_text(item) for item in value] if isinstance(value, list) else None
+            return texts and [text for text in texts if text is not None]
+
+
+def _text(value: Any) -> str | None:
+    """A text, or a number as one, if it can be stored and compared."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    if isinstance(value, int) and value.bit_length() > 64:
+        return None
+    return str(value) if NOT_TEXT.search(str(value)) is None else None

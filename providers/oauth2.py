@@ -5,20 +5,20 @@ What is sent stands here; how an answer is judged, in answers.py, tokens.py and 
 provider departs from the RFCs its catalogue file says how: nothing here knows one by name. All raise `ProviderError`s.
 """
 
-import base64
 import secrets
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote_plus, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from django.conf import settings
 from django.views.decorators.debug import sensitive_variables
 
 from providers import quirks
-from providers.answers import read_document, refusal_of
+from providers.answers import moment, read_document, refusal_of
 from providers.client import Client
+from providers.client_authentication import authenticated, basic, secret_to_send
 from providers.errors import (
     AnswerNotUnderstood,
     AuthorizationDenied,
@@ -134,7 +134,10 @@ def exchange_code(
 
 @sensitive_variables()
 def refresh(provider: Provider, client: Client, refresh_token: str) -> TokenResponse:
-    """Use a refresh token. The answer's `refresh_token` is the one to keep, be it the same or a new one."""
+    """Use a refresh token. The answer's `refresh_token` is the one to keep, be it the same or a new one.
+
+    Raises AccessTokenMissing, whose `refresh_token` is to be kept all the same.
+    """
     if provider.refresh_with == "none":
         raise TokenRequestRejected("This provider's tokens are not refreshed.", reason="unsupported_grant_type")
     grant = {"grant_type": "refresh_token", "refresh_token": refresh_token, **provider.refresh_params}
@@ -178,27 +181,6 @@ def _token_request(provider: Provider, client: Client, endpoint: str, grant: dic
     )
 
 
-@sensitive_variables()
-def authenticated(
-    provider: Provider, client: Client, params: Mapping[str, str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """`params` and headers with the client's authentication, as the provider takes it. Source: RFC 6749, 2.3.1."""
-    client_secret = client.client_secret
-    if provider.client_secret_from:
-        client_secret = getattr(quirks, provider.client_secret_from)(client, provider)
-    if not client_secret:
-        return {**params, "client_id": client.client_id}, {}
-    methods = [method for method in provider.token_endpoint_auth_methods_supported if method != "none"]
-    if methods[:1] == ["client_secret_basic"]:
-        return dict(params), {"Authorization": basic(provider, client.client_id, client_secret)}
-    return {**params, "client_id": client.client_id, "client_secret": client_secret}, {}
-
-
-def basic(provider: Provider, client_id: str, client_secret: str) -> str:
-    encoded = quote_plus if provider.basic_credentials_encoded else str
-    return "Basic " + base64.b64encode(f"{encoded(client_id)}:{encoded(client_secret)}".encode()).decode()
-
-
 # ---- whose tokens are these? -----------------------------------------------------------------------------------------
 
 
@@ -208,7 +190,9 @@ def follow_up(provider: Provider, client: Client, tokens: TokenResponse) -> Any:
     if not provider.follow_up:
         return None
     call = provider.follow_up if isinstance(provider.follow_up, FollowUp) else FollowUp(url=provider.follow_up)
-    values = {"token": tokens.access_token, "client_id": client.client_id, "client_secret": client.client_secret}
+    values = {"token": tokens.access_token, "client_id": client.client_id}
+    if any("{client_secret}" in text for text in (call.form or {}).values()):
+        values["client_secret"] = secret_to_send(provider, client)
     headers = {"Accept": "application/json", **call.headers}
     if call.auth == "bearer":
         headers |= api_authorization(provider, tokens.access_token)
@@ -230,6 +214,32 @@ def api_authorization(provider: Provider, access_token: str) -> dict[str, str]:
     if provider.api and provider.api.header:
         return {provider.api.header: access_token}
     return {"Authorization": f"{provider.api.scheme if provider.api else 'Bearer'} {access_token}"}
+
+
+# ---- introspection (RFC 7662) ----------------------------------------------------------------------------------------
+
+
+@sensitive_variables()
+def introspect(provider: Provider, client: Client, token: str) -> int | None:
+    """When an access token ends, in seconds since 1970; None if the provider cannot be asked, or does not say.
+
+    Raises ProviderError; TokenRequestRejected with the reason `invalid_token` if the token is not active, or not one
+    that this client may ask about: the provider says no more than that (RFC 7662, 2.2).
+    """
+    if not provider.introspection_endpoint:
+        return None
+    params, authentication = authenticated(provider, client, {"token": token, "token_type_hint": "access_token"})
+    headers = {"Accept": "application/json", **provider.token_headers, **authentication}
+    answer = send(client, "POST", provider.introspection_endpoint, headers=headers, form=params)
+    if answer.status >= 300:
+        raise refusal_of(provider, answer)
+    document = read_document(answer)
+    is_active = document.get("active") if isinstance(document, dict) else None
+    if is_active is False:
+        raise TokenRequestRejected("The provider says that the token is not active.", reason="invalid_token")
+    if is_active is not True:
+        raise AnswerNotUnderstood("The provider does not say whether the token is active.")
+    return moment(document.get("exp"))
 
 
 # ---- revocation (RFC 7009) -------------------------------------------------------------------------------------------
@@ -255,7 +265,7 @@ def revoke(
         params, authentication = authenticated(provider, client, params)
         headers |= authentication
     elif how.auth == "client_secret_basic":
-        headers["Authorization"] = basic(provider, client.client_id, client.client_secret)
+        headers["Authorization"] = basic(provider, client.client_id, secret_to_send(provider, client))
     elif how.auth == "bearer":
         headers |= api_authorization(provider, access_token or token)
     answer = send(
@@ -302,9 +312,16 @@ def send(client: Client, method: str, url: str, **content: Any) -> http.Response
     except http.AnswerTooLarge as exc:
         raise AnswerNotUnderstood("The provider's answer is too large.") from exc
     except http.EgressError as exc:
-        raise ProviderUnavailable("The provider could not be reached, or did not answer in time.") from exc
+        is_uncertain = isinstance(exc, http.NoAnswer)
+        raise ProviderUnavailable(
+            "The provider could not be reached, or did not answer in time.", is_uncertain=is_uncertain
+        ) from exc
     if answer.status == 429 or answer.status >= 500:
-        raise ProviderUnavailable("The provider is not available just now.", retry_after=answer.retry_after)
+        raise ProviderUnavailable(
+            "The provider is not available just now.",
+            retry_after=answer.retry_after,
+            is_uncertain=answer.status != 429,
+        )
     return answer
 
 

@@ -9,125 +9,22 @@ import datetime
 import re
 from collections.abc import Iterator, Mapping
 from typing import Literal
-from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from providers.placeholders import PLACEHOLDER as PLACEHOLDER
+from providers.placeholders import Binding, filled
 from providers.variables import Variable, VariableNotAccepted
+from providers.vocabulary import Api, ErrorMembers, Expiry, OwnHost, RefreshTokenLifetime, Revocation, Success
+from providers.vocabulary import FollowUp as FollowUp
+from providers.vocabulary import Kind as Kind
+from providers.vocabulary import Property as Property
 
 AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
-PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-
-
-class Expiry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the lifetime of an access token is read, and what the documentation says where the answer is silent.
-
-    `fixed`: the answer is not to be relied on; `never`: it does not end unless the answer says so. What is assumed
-    (`seconds`) is for keeping a token fresh, and is not told as the provider's word.
-    """
-
-    source: Literal["expires_in", "expires_at", "fixed", "never"] = "expires_in"
-    seconds: int | None = None  # the documented lifetime: of `fixed`, and where the answer is silent
-    unit: Literal["s", "ms", "iso8601"] = "s"
-
-
-class RefreshTokenLifetime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from"}):
-    """How long a refresh token lives, in seconds: unused (`idle`), at most (`hard`), after its rotation (`grace`)."""
-
-    idle: int | None = None
-    hard: int | None = None
-    grace: int = 0
-    source: str = ""  # path in the token answer that says so
-
-
-class Success(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an answer with status 200 must say to be one."""
-
-    path: str
-    equals: bool | int | str
-
-
-class ErrorMembers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Paths of the error code in a refusal, where they are not RFC 6749's."""
-
-    code: str = "error"
-    codes: dict[str, str] = {}  # theirs = RFC 6749's
-
-
-class Revocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a revocation request departs from RFC 7009. `params` may name `{token}` and credential properties."""
-
-    method: Literal["POST", "GET", "DELETE"] = "POST"
-    token: Literal["access_token", "refresh_token"] = "refresh_token"
-    params: dict[str, str] | None = None  # instead of RFC 7009's `token` and `token_type_hint`
-    format: Literal["form", "json", "query", "none"] = "form"
-    auth: Literal["client", "client_secret_basic", "bearer", "none"] = "client"
-    # It ends all that the account ever granted this app, not this token alone: what nobody fetched is then erased
-    # without being revoked, since an earlier credential of the same account would die with it.
-    whole_grant: bool = False
-
-
-class FollowUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The one further call that tells whose tokens these are."""
-
-    url: str
-    method: Literal["GET", "POST"] = "GET"
-    headers: dict[str, str] = {}
-    json: dict[str, str] | None = None  # a GraphQL query, say
-    form: dict[str, str] | None = None  # values may name {token}, {client_id} and {client_secret}
-    auth: Literal["bearer", "none"] = "bearer"
-
-
-class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How an access token is sent to the provider's API: as `Authorization: <scheme> …`, or in `header`."""
-
-    base_url: str
-    scheme: str = "Bearer"
-    header: str = ""
-
-
-class OwnHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Addresses that are others where the customer chose the host; `bound()` puts them in place of the usual ones."""
-
-    revocation_endpoint: str = ""
-    follow_up: str = ""
-    api_base_url: str = ""
-
-
-class Property(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing kept beside the tokens, and the single place where it is read: a path, or a name.
-
-    In a path, `.` goes into an object, a number into a list and `*` through all of it. `identity` properties tell
-    two upstream accounts apart (a secret by its keyed fingerprint); at least one of them must have a value.
-    `required = false`: the provider does not always say. The properties of a `Kind` are read nowhere: they are
-    imported.
-    """
-
-    token_response: str = ""
-    callback: str = ""
-    id_token: str = ""
-    follow_up: str = ""
-    variable: str = ""
-    pattern: str = ""  # its first group is the value; for values that stand inside another, as in an identity URL
-    identity: bool = False
-    secret: bool = False
-    required: bool = True
-    type: Literal["string", "integer", "boolean", "array"] = "string"
-
-    @property
-    def source(self) -> tuple[str, str]:
-        """Where to look, and for what."""
-        places = ("token_response", "callback", "id_token", "follow_up", "variable")
-        given = [(place, getattr(self, place)) for place in places if getattr(self, place)]
-        if len(given) != 1:
-            raise ValueError(f"a property is read in exactly one place of {', '.join(places)}")
-        return given[0]
-
-
-class Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A kind of credential that the provider offers beside the code flow's."""
-
-    properties: dict[str, Property] = {}
+ENDPOINTS = (
+    "authorization_endpoint", "token_endpoint", "refresh_endpoint", "revocation_endpoint", "introspection_endpoint",
+    "jwks_uri",
+)  # fmt: skip
 
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -140,11 +37,12 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     confirmed_by: int = 0
     setup: list[str] = []
 
-    # the provider's metadata (RFC 8414)
-    authorization_endpoint: str
-    token_endpoint: str
+    # the provider's metadata (RFC 8414); without the first two it has no code flow, only `kinds`
+    authorization_endpoint: str = ""
+    token_endpoint: str = ""
     refresh_endpoint: str = ""
     revocation_endpoint: str = ""
+    introspection_endpoint: str = ""
     issuer: str = ""
     jwks_uri: str = ""
     token_endpoint_auth_methods_supported: list[AuthMethod] = msgspec.field(
@@ -163,6 +61,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     required_scopes: list[str] = []
     scope_separator: str = " "
     scope_param: str = "scope"
+    scopes_answered_as: dict[str, str] = {}  # asked = answered; "" = granted without being named in the answer
     authorization_params: dict[str, str] = {}
     authorization_params_left_out: list[str] = []
     # POST: response_mode=form_post
@@ -194,6 +93,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     refresh_token_lifetime: RefreshTokenLifetime | None = None
     revocation: Revocation = Revocation()
     follow_up: str | FollowUp = ""
+    check: str | FollowUp = ""  # the cheapest authenticated call, `/…` below the API's base URL; absent: the follow-up
     many_accounts: bool = False
     api: Api | None = None
 
@@ -208,8 +108,17 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return f"{self.slug.replace('-', '_')}_oauth2"
 
     @property
+    def has_code_flow(self) -> bool:
+        return bool(self.authorization_endpoint)
+
+    @property
     def takes_public_clients(self) -> bool:
         return "none" in self.token_endpoint_auth_methods_supported
+
+    @property
+    def takes_private_keys(self) -> bool:
+        """Whether an OAuth app may have a private key in place of a client secret: it signs, and is never sent."""
+        return bool(self.client_secret_from) or any(kind.auth == "app_jwt" for kind in self.kinds.values())
 
     @property
     def revokes(self) -> bool:
@@ -279,41 +188,25 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             for name, value in variables.items()
             if name in self.variables
         }
-
-        def url(template: str) -> str:
-            if not template:
-                return ""
-            filled = fill(template, values)
-            return f"{sandbox_url}/{filled.partition('://')[2]}" if sandbox_url else filled
-
-        def text(template: str) -> str:
-            return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
-
-        def params(templates: Mapping[str, str]) -> dict[str, str]:
-            unknown = self.variables.keys() - values.keys()
-            known = {name: value for name, value in templates.items() if unknown.isdisjoint(PLACEHOLDER.findall(value))}
-            return {name: text(value) for name, value in known.items()}
-
+        to = Binding(values, sandbox_url)
         there = self._at_own_host() if self.is_at_own_host(values) else self
-        follow_up = there.follow_up
-        if isinstance(follow_up, FollowUp):
-            follow_up = msgspec.structs.replace(follow_up, url=url(follow_up.url))
-        else:
-            follow_up = url(follow_up)
         return msgspec.structs.replace(
             self,
             own_host=None,
-            authorization_endpoint=url(self.authorization_endpoint),
-            token_endpoint=url(self.token_endpoint),
-            refresh_endpoint=url(self.refresh_endpoint),
-            revocation_endpoint=url(there.revocation_endpoint),
-            jwks_uri=url(self.jwks_uri),
-            issuer=text(self.issuer),
-            follow_up=follow_up,
-            api=there.api and msgspec.structs.replace(there.api, base_url=text(there.api.base_url)),
-            authorization_params=params(self.authorization_params),
-            token_params=params(self.token_params),
-            refresh_params=params(self.refresh_params),
+            authorization_endpoint=to.url(self.authorization_endpoint),
+            token_endpoint=to.url(self.token_endpoint),
+            refresh_endpoint=to.url(self.refresh_endpoint),
+            revocation_endpoint=to.url(there.revocation_endpoint),
+            introspection_endpoint=to.url(self.introspection_endpoint),
+            jwks_uri=to.url(self.jwks_uri),
+            issuer=filled(self.issuer, values),
+            follow_up=_call(there.follow_up, to),
+            check=_call(there.check, to),
+            api=_api(there.api, to),
+            kinds={name: _kind(declared, to) for name, declared in self.kinds.items()},
+            authorization_params=to.params(self.authorization_params, self.variables),
+            token_params=to.params(self.token_params, self.variables),
+            refresh_params=to.params(self.refresh_params, self.variables),
         )
 
     def _at_own_host(self) -> "Provider":
@@ -322,32 +215,43 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             self,
             revocation_endpoint=own.revocation_endpoint or self.revocation_endpoint,
             follow_up=own.follow_up or self.follow_up,
+            check=own.check or self.check,
             api=self.api and msgspec.structs.replace(self.api, base_url=own.api_base_url or self.api.base_url),
         )
 
     def urls(self) -> Iterator[tuple[str, str]]:
         """The fields that hold a URL which we call, by name."""
-        for name in ("authorization_endpoint", "token_endpoint", "refresh_endpoint", "revocation_endpoint", "jwks_uri"):
+        for name in ENDPOINTS:
             if value := getattr(self, name):
                 yield name, value
         if self.follow_up:
             yield "follow_up", self.follow_up.url if isinstance(self.follow_up, FollowUp) else self.follow_up
-        for name in ("revocation_endpoint", "follow_up"):
-            if self.own_host and (value := getattr(self.own_host, name)):
-                yield f"own_host.{name}", value
+        if self.check:
+            yield "check", _whole(self.check, self.api)
+        if own := self.own_host:
+            there = {"revocation_endpoint": own.revocation_endpoint, "follow_up": own.follow_up}
+            there["check"] = _whole(own.check, self._at_own_host().api)
+            yield from ((f"own_host.{name}", url) for name, url in there.items() if url)
+        for kind, declared in self.kinds.items():
+            for name in ("token_endpoint", "check"):
+                if value := getattr(declared, name):
+                    yield f"kinds.{kind}.{name}", _whole(value, declared.api or self.api)
 
 
-def fill(template: str, values: Mapping[str, str]) -> str:
-    """The URL `template` with its variables; what they say can change neither the shape nor the rest of the host.
+def _whole(call: str | FollowUp, api: Api | None) -> str:
+    url = call.url if isinstance(call, FollowUp) else call
+    return f"{api.base_url.removesuffix('/')}{url}" if api and url.startswith("/") else url
 
-    Names that `values` lacks stay as they are. Raises VariableNotAccepted.
-    """
-    scheme, host_template = urlsplit(template)[:2]
-    host = PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), host_template)
-    rest = PLACEHOLDER.sub(
-        lambda match: quote(values[match[1]], safe="") if match[1] in values else match[0],
-        template.removeprefix(f"{scheme}://{host_template}"),
+
+def _call(call: str | FollowUp, to: Binding) -> str | FollowUp:
+    return msgspec.structs.replace(call, url=to.url(call.url)) if isinstance(call, FollowUp) else to.url(call)
+
+
+def _api(api: Api | None, to: Binding) -> Api | None:
+    return api and msgspec.structs.replace(api, base_url=to.base_url(api.base_url))
+
+
+def _kind(kind: Kind, to: Binding) -> Kind:
+    return msgspec.structs.replace(
+        kind, api=_api(kind.api, to), check=_call(kind.check, to), token_endpoint=to.url(kind.token_endpoint)
     )
-    if urlsplit(f"{scheme}://{host}{rest}").netloc != host:
-        raise VariableNotAccepted("host", "does not make a host")
-    return f"{scheme}://{host}{rest}"

@@ -62,6 +62,10 @@ class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
             return value.removesuffix(self.suffix)
         return value + self.suffix if value and "." not in value else value
 
+    def as_account_id(self, value: str) -> str:
+        """The provider's own spelling of an accepted value where it is no part of a host."""
+        return value.upper().replace("-", "_") if self.underscore_as_dash else value
+
     def accept_or_none(self, name: str, value: str) -> str | None:
         """As `accept`, with None for a value that breaks a rule."""
         try:

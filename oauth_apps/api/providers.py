@@ -7,19 +7,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from oauth_apps.api.account_view import AccountView
-from providers import catalogue
-from providers.provider import Property, Provider
+from providers import catalogue, kinds
+from providers.kinds import CredentialKind
+from providers.provider import Provider
 from providers.variables import HOST, LABEL, Variable
 from sequin_auth.lib.api.errors import NotFound
 from sequin_auth.lib.api.pagination import read_limit, seal, unseal
 
-TOKENS = {
-    "access_token": Property(token_response="access_token", secret=True),
-    "refresh_token": Property(token_response="refresh_token", secret=True, required=False),
-    "expires_at": Property(token_response="expires_in", required=False),
-    "scope": Property(token_response="scope", required=False),
-    "token_type": Property(token_response="token_type", required=False),
-}
 PATTERNS = {"label": LABEL, "host": HOST}
 ANY_TEXT = "[A-Za-z0-9._~-]{1,253}"
 
@@ -50,47 +44,64 @@ class ProviderDetail(AccountView):
 
 
 def representation(provider: Provider) -> dict[str, Any]:
-    kinds = {provider.kind: TOKENS | provider.credential} | {
-        name: kind.properties for name, kind in provider.kinds.items()
-    }
     pkce = "supported" if provider.code_challenge_methods_supported else "none"
+    refreshes = provider.has_code_flow and provider.refresh_with != "none"
     return {
         "slug": provider.slug,
         "name": provider.name,
         "docs": provider.docs,
-        "kinds": [{"kind": name, "schema": json_schema(properties)} for name, properties in kinds.items()],
+        "kinds": [of_kind(kind) for kind in kinds.of(provider)],
         "variables": {name: of_variable(variable) for name, variable in provider.variables.items()},
+        "takes_oauth_apps": provider.has_code_flow,
         "default_scopes": provider.default_scopes,
         "pkce": "required" if provider.pkce_required else pkce,
         "public_clients": provider.takes_public_clients,
-        "refreshes": provider.refresh_with != "none",
-        "rotates": provider.refresh_with != "none" and provider.refresh_token_rotates != "never",
+        "refreshes": refreshes,
+        "rotates": refreshes and provider.refresh_token_rotates != "never",
         "revokes": provider.revokes,
         "setup": provider.setup,
         "callback_url": callback_url(provider),
     }
 
 
-def callback_url(provider: Provider) -> str:
-    """The shared one; where it has to name the app, `:oauth_app_id` stands for the app's id."""
+def callback_url(provider: Provider) -> str | None:
+    """The shared one; where it has to name the app, `:oauth_app_id` stands for the app's id. None: there is no trip."""
+    if not provider.has_code_flow:
+        return None
     shared = f"{settings.PUBLIC_URL}/link/oauth2/callback/{provider.slug}"
     return f"{shared}/:oauth_app_id" if provider.tenant_hosted else shared
 
 
-def json_schema(properties: dict[str, Property]) -> dict[str, Any]:
-    """JSON Schema; `writeOnly` marks the secrets, `x-identity` what tells two upstream accounts apart."""
+def of_kind(kind: CredentialKind) -> dict[str, Any]:
     return {
+        "kind": kind.name,
+        "label": kind.label,
+        "auth": kind.auth,
+        "needs_oauth_app": kind.needs_oauth_app,
+        "schema": json_schema(kind),
+    }
+
+
+def json_schema(kind: CredentialKind) -> dict[str, Any]:
+    """JSON Schema of an import's properties; `kind` and `name` may stand among them.
+
+    `writeOnly` marks the secrets, `x-identity` what tells two upstream accounts apart.
+    """
+    schema: dict[str, Any] = {
         "type": "object",
-        "required": [name for name, prop in properties.items() if prop.required],
+        "required": [name for demand in kind.demands if len(demand) == 1 for name in demand[0]],
         "properties": {
             name: {
                 "type": prop.type,
+                **({"items": {"type": "string"}} if prop.type == "array" else {}),
                 **({"writeOnly": True} if prop.secret else {}),
                 **({"x-identity": True} if prop.identity else {}),
             }
-            for name, prop in properties.items()
+            for name, prop in kind.properties.items()
         },
     }
+    alternatives = [{"anyOf": [{"required": group} for group in demand]} for demand in kind.demands if len(demand) > 1]
+    return schema | ({"allOf": alternatives} if alternatives else {})
 
 
 def of_variable(variable: Variable) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from rest_framework import serializers
 from oauth_apps import registration
 from oauth_apps.models import OAuthApp
 from oauth_apps.redirect_uris import MAX_LENGTH, validate_redirect_uri
-from providers import catalogue
 from providers.provider import Provider
 from sequin_auth.lib.api import SECRET_MASK
 from sequin_auth.lib.api.fields import FlagField, MetadataField, StrictSerializer, TextField, TimestampField
@@ -70,9 +69,10 @@ class OAuthAppSerializer(StrictSerializer):
             raise serializers.ValidationError(exc.messages) from exc
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        provider = catalogue.load().get(self.instance.provider if self.instance else attrs["provider"])
-        if provider is None:
-            raise serializers.ValidationError({"provider": "Is not in the catalogue: GET /v1/providers lists it."})
+        try:
+            provider = registration.accept_provider(self.instance.provider if self.instance else attrs["provider"])
+        except ValidationError as exc:
+            raise serializers.ValidationError({"provider": exc.messages}) from exc
         errors: dict[str, Any] = {}
         for field, accept in (
             ("client_secret", registration.accept_client_secret),

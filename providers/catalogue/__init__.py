@@ -34,10 +34,12 @@ def get(slug: str) -> Provider:
 
 
 def choices() -> list[tuple[str, str]]:
-    """For form and model fields: pass the function itself, so that a new provider makes no migration."""
-    return sorted(
-        ((provider.slug, provider.name) for provider in load().values()), key=lambda choice: choice[1].lower()
-    )
+    """The providers at which an OAuth app can be registered.
+
+    For form and model fields: pass the function itself, so that a new provider makes no migration.
+    """
+    offered = ((provider.slug, provider.name) for provider in load().values() if provider.has_code_flow)
+    return sorted(offered, key=lambda choice: choice[1].lower())
 
 
 def files() -> list[Path]:
@@ -67,7 +69,13 @@ def problems_of(path: Path) -> list[str]:
 @functools.cache
 def _load(own_folder: str) -> dict[str, Provider]:
     paths = {path.stem: path for path in [*_in(FOLDER), *_own_files(own_folder)]}
-    return {slug: parsed(path) for slug, path in paths.items()}
+    providers = {slug: parsed(path) for slug, path in paths.items()}
+    kinds: dict[str, str] = {}
+    for slug, provider in providers.items():
+        for kind in [*([provider.kind] if provider.has_code_flow else []), *provider.kinds]:
+            if kinds.setdefault(kind, slug) != slug:
+                raise ImproperlyConfigured(f"{paths[slug]}: kinds.{kind} is {kinds[kind]}'s already")
+    return providers
 
 
 def _in(folder: Path) -> Iterator[Path]:

@@ -8,16 +8,17 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from providers import quirks
-from providers.provider import PLACEHOLDER, Property, Provider
+from providers.catalogue.kind_rules import MEMBERS, compiles, of_its_api, of_kinds, of_refreshing
+from providers.placeholders import PLACEHOLDER
+from providers.provider import Provider
 from providers.variables import Variable
+from providers.vocabulary import Kind
 
 # Parameters of the start URL, which a variable of the same name would hide
 RESERVED = {
     "client_id", "redirect_uri", "state", "scope", "debug", "response_type", "code_challenge", "code_challenge_method",
     "request", "request_uri", "hosted", "environment",
 }  # fmt: skip
-# Members of every credential, which a property of the same name would hide
-MEMBERS = {"access_token", "refresh_token", "scope", "expires_at", "token_type", "id_token", "kind", "name"}
 TOKEN_RESPONSE = {"access_token", "refresh_token", "expires_in", "expires_at", "scope", "token_type"}
 UNDER_FIXED_DOMAIN = re.compile(r"\}[a-z0-9-]*(\.[a-z0-9-]+)+\.[a-z]{2,}")
 # What somebody's secret, token or id looks like; placeholders in braces are none
@@ -37,7 +38,9 @@ def lint(provider: Provider) -> list[str]:
         *_of_placeholders(provider),
         *_of_variables(provider),
         *_of_the_credential(provider),
-        *_of_kinds(provider),
+        *of_refreshing(provider),
+        *of_its_api(provider),
+        *of_kinds(provider),
         *_of_the_flow(provider),
     ]
 
@@ -77,21 +80,32 @@ def _of_its_head(provider: Provider) -> Iterator[str]:
 
 def _of_addresses(provider: Provider) -> Iterator[str]:
     for name in ("authorization_endpoint", "token_endpoint"):
-        if not getattr(provider, name):
+        if not getattr(provider, name) and (provider.authorization_endpoint or provider.token_endpoint):
             yield f"{name} must not be empty"
+    if not (provider.authorization_endpoint or provider.token_endpoint or provider.kinds):
+        yield "authorization_endpoint and token_endpoint, or [kinds], must say what it offers"
+    besides = {name: known for name, _, known in _templates(provider)}
     for name, url in provider.urls():
-        parts = urlsplit(url)
-        allowed = parts.scheme == "http" and parts.netloc in settings.EGRESS_ALLOW
-        if not (parts.scheme == "https" or allowed) or not parts.netloc or "@" in parts.netloc:
-            yield f"{name} must be an https URL"
-        for used in PLACEHOLDER.findall(parts.netloc):
-            variable = provider.variables.get(used)
-            if variable and variable.kind == "text":
-                yield f"{name}: {used} stands in the host, so it must be a label, a host or a choice"
-            if variable and variable.kind == "label" and not UNDER_FIXED_DOMAIN.search(parts.netloc):
-                yield f"{name}: the label {used} must stand under a fixed domain"
-            if variable and variable.kind == "host" and parts.netloc != f"{{{used}}}":
-                yield f"{name}: {used} is a whole host, so nothing may stand beside it"
+        if name.endswith(("check", "token_endpoint")) and (url.startswith("/") or PLACEHOLDER.match(url)):
+            continue  # below no base URL, which of_its_api tells; or below one that a property tells when it is used
+        yield from _of_an_address(provider, name, url, besides.get(name, set()))
+
+
+def _of_an_address(provider: Provider, name: str, url: str, besides: set[str]) -> Iterator[str]:
+    parts = urlsplit(url)
+    allowed = parts.scheme == "http" and parts.netloc in settings.EGRESS_ALLOW
+    if not (parts.scheme == "https" or allowed) or not parts.netloc or "@" in parts.netloc:
+        yield f"{name} must be an https URL"
+    for used in PLACEHOLDER.findall(parts.netloc):
+        variable = provider.variables.get(used)
+        if variable is None and used in besides:
+            yield f"{name}: {used} stands in the host, so it must be a variable"
+        if variable and variable.kind == "text":
+            yield f"{name}: {used} stands in the host, so it must be a label, a host or a choice"
+        if variable and variable.kind == "label" and not UNDER_FIXED_DOMAIN.search(parts.netloc):
+            yield f"{name}: the label {used} must stand under a fixed domain"
+        if variable and variable.kind == "host" and parts.netloc != f"{{{used}}}":
+            yield f"{name}: {used} is a whole host, so nothing may stand beside it"
 
 
 def _of_placeholders(provider: Provider) -> Iterator[str]:
@@ -104,21 +118,44 @@ def _of_placeholders(provider: Provider) -> Iterator[str]:
 
 def _templates(provider: Provider) -> Iterator[tuple[str, str, set[str]]]:
     """Every value that may hold `{names}`, with the names that it may hold besides variables."""
-    kept = provider.credential.keys() | {"client_id", "token"}
+    properties = set(provider.credential)
+    told = {"client_id", "client_secret", "token"}
+    kept = {"revocation_endpoint": {*properties, "client_id", "token"}, "check": properties}
     for name, url in provider.urls():
-        yield name, url, kept if name.endswith("revocation_endpoint") else set()
+        if not name.startswith("kinds."):
+            yield name, url, kept.get(name.removeprefix("own_host."), set())
+    every = properties.union(*(kind.properties for kind in provider.kinds.values()))
     if provider.api:
-        yield "api.base_url", provider.api.base_url, set(provider.credential)
+        yield "api.base_url", provider.api.base_url, properties
+        yield from _named("api.params", provider.api.params, every)
     if provider.own_host:
-        yield "own_host.api_base_url", provider.own_host.api_base_url, set(provider.credential)
+        yield "own_host.api_base_url", provider.own_host.api_base_url, properties
     for field in ("authorization_params", "token_params", "refresh_params"):
-        for name, value in getattr(provider, field).items():
-            yield f"{field}.{name}", value, set()
-    for name, value in (provider.revocation.params or {}).items():
-        yield f"revocation.params.{name}", value, kept
-    form = getattr(provider.follow_up, "form", None) or {}
-    for name, value in form.items():
-        yield f"follow_up.form.{name}", value, {"client_id", "client_secret", "token"}
+        yield from _named(field, getattr(provider, field), set())
+    yield from _named("revocation.params", provider.revocation.params, kept["revocation_endpoint"])
+    yield from _named("follow_up.form", getattr(provider.follow_up, "form", None), told)
+    yield from _named("check.form", getattr(provider.check, "form", None), told | properties)
+    for name, kind in provider.kinds.items():
+        yield from _templates_of_a_kind(provider, f"kinds.{name}", kind)
+
+
+def _templates_of_a_kind(provider: Provider, where: str, kind: Kind) -> Iterator[tuple[str, str, set[str]]]:
+    properties = set(kind.properties)
+    urls = dict(provider.urls())
+    for field in ("token_endpoint", "check"):
+        if url := urls.get(f"{where}.{field}"):
+            yield f"{where}.{field}", url, properties
+    if kind.api:
+        yield f"{where}.api.base_url", kind.api.base_url, properties
+        yield from _named(f"{where}.api.params", kind.api.params, properties)
+    yield f"{where}.realm", kind.realm, properties
+    yield from _named(f"{where}.token_params", kind.token_params, properties)
+    yield from _named(f"{where}.check.form", getattr(kind.check, "form", None), {*properties, "token"})
+
+
+def _named(field: str, templates: Mapping[str, str] | None, besides: set[str]) -> Iterator[tuple[str, str, set[str]]]:
+    for name, template in (templates or {}).items():
+        yield f"{field}.{name}", template, besides
 
 
 def _of_variables(provider: Provider) -> Iterator[str]:
@@ -131,6 +168,7 @@ def _of_variables(provider: Provider) -> Iterator[str]:
 def _of_use(provider: Provider) -> Iterator[str]:
     used = {name for _, template, _ in _templates(provider) for name in PLACEHOLDER.findall(template)}
     used |= {prop.variable for prop in provider.credential.values()}
+    used |= {prop.variable for kind in provider.kinds.values() for prop in kind.properties.values()}
     for name, variable in provider.variables.items():
         by_a_function = variable.sources == ["app"] and (provider.client_secret_from or provider.callback_check)
         if name not in used and not by_a_function:
@@ -140,7 +178,7 @@ def _of_use(provider: Provider) -> Iterator[str]:
 
 
 def _of_a_variable(name: str, variable: Variable) -> Iterator[str]:
-    if not _compiles(variable.pattern):
+    if not compiles(variable.pattern):
         yield f"variable {name}: its pattern is no regular expression"
         return
     if variable.kind == "choice" and not variable.values:
@@ -156,10 +194,12 @@ def _of_the_credential(provider: Provider) -> Iterator[str]:
     for name, prop in provider.credential.items():
         if name in MEMBERS:
             yield f"credential.{name} is a member of every credential"
-        if not _compiles(prop.pattern) or (prop.pattern and not re.compile(prop.pattern).groups):
+        if not compiles(prop.pattern) or (prop.pattern and not re.compile(prop.pattern).groups):
             yield f"credential.{name}: its pattern must be a regular expression with a group"
-        if prop.identity and prop.type == "array":
+        if (prop.identity or prop.fallback_identity) and prop.type == "array":
             yield f"credential.{name} is a list, which is no identity"
+        if prop.default or prop.told_by:
+            yield f"credential.{name} is read from what the provider says, so nothing goes without saying"
         try:
             place, wanted = prop.source
         except ValueError as exc:
@@ -171,19 +211,10 @@ def _of_the_credential(provider: Provider) -> Iterator[str]:
             yield f"credential.{name} reads follow_up, and there is none"
         if place == "id_token" and not (provider.issuer and provider.jwks_uri):
             yield f"credential.{name} reads the id_token, which needs issuer and jwks_uri"
+    if provider.credential and not provider.has_code_flow:
+        yield "[credential] is what a code flow yields, and there is none"
     if provider.credential and not provider.identity_properties():
         yield "no property of [credential] is an identity"
-
-
-def _of_kinds(provider: Provider) -> Iterator[str]:
-    for kind, declared in provider.kinds.items():
-        if not kind.startswith(f"{provider.slug.replace('-', '_')}_") or kind == provider.kind:
-            yield f"kinds.{kind} must begin with the slug, and not be the code flow's"
-        if not any(prop.identity for prop in declared.properties.values()):
-            yield f"kinds.{kind} has no identity; of a secret, it is the fingerprint"
-        for name, prop in declared.properties.items():
-            if prop != Property(identity=prop.identity, secret=prop.secret, required=prop.required, type=prop.type):
-                yield f"kinds.{kind}.{name} is imported, so it is read nowhere"
 
 
 def _of_the_flow(provider: Provider) -> Iterator[str]:
@@ -202,11 +233,3 @@ def _of_the_flow(provider: Provider) -> Iterator[str]:
 def _of_public_clients(provider: Provider) -> Iterator[str]:
     if provider.takes_public_clients and not provider.code_challenge_methods_supported:
         yield "an app without a secret is safe with PKCE alone (RFC 9700, 2.1.1)"
-
-
-def _compiles(pattern: str) -> bool:
-    try:
-        re.compile(pattern)
-    except re.error:
-        return False
-    return True

@@ -1,7 +1,8 @@
 """What is answered: the script's templates, filled in, as JSON or as a form."""
 
+import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -51,8 +52,24 @@ def _text(template: str, values: Mapping[str, Any]) -> Any:
 
 def answered_scopes(scopes: Scopes, granted: list[str]) -> dict[str, Any]:
     """`scope` and `scopes` as this provider spells what it granted."""
-    spelled = [answered for scope in granted if (answered := scopes.answered_as.get(scope, scope))]
+    named = [scope for scope in granted if wider(scope, scopes.included_in).isdisjoint(granted)]
+    spelled = list(dict.fromkeys(answered for scope in named if (answered := scopes.answered_as.get(scope, scope))))
     return {"scope": scopes.joined_by.join(spelled), "scopes": spelled}
+
+
+def wider(scope: str, included_in: Mapping[str, str]) -> set[str]:
+    """All scopes that include `scope`, by one step or several."""
+    found, last = set[str](), {scope}
+    for _ in included_in:
+        last = {one for narrow in last for one in _one_step_wider(narrow, included_in)}
+        found |= last
+    return found
+
+
+def _one_step_wider(scope: str, included_in: Mapping[str, str]) -> Iterator[str]:
+    for narrow, wide in included_in.items():
+        if match := re.fullmatch(re.escape(narrow).replace(r"\*", "(.+)"), scope):
+            yield wide.replace("*", "".join(match.groups()))
 
 
 def named_account(account: str) -> dict[str, Any]:

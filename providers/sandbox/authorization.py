@@ -27,7 +27,7 @@ class AuthorizationRequest(msgspec.Struct, frozen=True):
     nonce: str
     code_challenge: str
     form_post: bool
-    offers_refresh_token: bool
+    offers_refresh_token: bool  # if the provider has any, and the scopes suffice
     parts: dict[str, str]
     ticket: str  # random: one request, one consent
 
@@ -151,9 +151,7 @@ def _is_form_post(script: Script, params: Mapping[str, str], scopes: list[str]) 
 
 
 def _offers_refresh_token(script: Script, params: Mapping[str, str]) -> bool:
-    refresh = script.refresh
-    wanted = all(params.get(name) == value for name, value in refresh.needs_authorization_param.items())
-    return refresh.policy != "none" and wanted
+    return all(params.get(name) == value for name, value in script.refresh.needs_authorization_param.items())
 
 
 def challenge_of(code_verifier: str) -> str:

@@ -47,7 +47,7 @@ def _answer(request: HttpRequest, player: Simulated, wanted: Call, parts: dict[s
         raise _bad_token(player, wanted, "The token is unknown, expired, revoked, or another client's or customer's.")
     if wanted.needs_scope and wanted.needs_scope not in token.grant.scopes:
         raise _bad_token(player, wanted, f"The token lacks the scope {wanted.needs_scope}.")
-    values = {**values_of(player, token.grant), **parts, "token": given, "expires_in": _seconds_left(token)}
+    values = {**values_of(player.script, token.grant), **parts, **_lifetime_of(token), "token": given}
     if wanted.revokes:
         token.grant.revoke()
     return filled(wanted.answer, values)
@@ -114,5 +114,8 @@ def _revoked_account(player: Simulated, wanted: Call, registration: Registration
     raise _bad_token(player, wanted, "The account has granted this client nothing.")
 
 
-def _seconds_left(token: Token) -> int | None:
-    return int((token.expires_at - timezone.now()).total_seconds()) if token.expires_at else None
+def _lifetime_of(token: Token) -> dict[str, int | None]:
+    """From when to when the access token is good, in seconds since 1970, and how many are left."""
+    expires_at = None if token.expires_at is None else int(token.expires_at.timestamp())
+    left = None if expires_at is None else expires_at - int(timezone.now().timestamp())
+    return {"issued_at": int(token.created_at.timestamp()), "expires_at": expires_at, "expires_in": left}

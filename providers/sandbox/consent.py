@@ -28,6 +28,7 @@ from providers.sandbox.answers import (
 from providers.sandbox.authorization import AuthorizationRequest, SentBack, client_of, extra_params, read
 from providers.sandbox.models import Grant, Outcome, Registration
 from providers.sandbox.reading import Refuse
+from providers.sandbox.rotation import as_chosen, described, has_refresh_tokens
 from providers.sandbox.script import Script, Simulated, issued
 from sequin_auth.lib.encryption import digest
 
@@ -43,6 +44,7 @@ EXPLAINED = {
     Outcome.SLOW: f"Approved, but the token endpoint takes {SLOW_SECONDS:.0f} seconds to answer.",
     Outcome.SHORT_LIVED: "Approved, but the access token ends after 60 seconds.",
     Outcome.REFRESH_FAILS: "Approved, but the refresh token turns out to be revoked when it is used.",
+    Outcome.ROTATING: "Approved, and each refresh token is good for one use: one that comes back ends all tokens.",
 }
 
 
@@ -62,20 +64,28 @@ def ask(request: HttpRequest, player: Simulated, parts: dict[str, str]) -> HttpR
         return _send(request, player, redirect_uri, params, form_post=posted)
     ticket = asked.signed()
     page = f"{settings.PUBLIC_URL}/sandbox/{player.slug}/consent"
-    links = {outcome: f"{page}?{urlencode({'outcome': outcome, 'ticket': ticket})}" for outcome in Outcome}
+    links = {
+        outcome: f"{page}?{urlencode({'outcome': outcome, 'ticket': ticket})}" for outcome in offered(player.script)
+    }
+    refresh_token = described(player.script.refresh)
     if is_machine(request):
         outcomes = {outcome.value: link for outcome, link in links.items()}
         answer = {"provider": player.slug, "client_id": registration.client_id, "scopes": asked.scopes}
-        return document({**answer, "outcomes": outcomes})
+        return document({**answer, "refresh_token": refresh_token, "outcomes": outcomes})
     context = {
         "provider": player.name,
         "client_id": registration.client_id,
         "redirect_uri": redirect_uri,
         "scopes": asked.scopes,
+        "refresh_token": refresh_token,
         "left_out": sorted({*asked.scopes} - {*fewer(asked.scopes, player.script)}),
         "choices": [(outcome, link, EXPLAINED[outcome]) for outcome, link in links.items()],
     }
     return _page(request, "sandbox/consent.html", context)
+
+
+def offered(script: Script) -> list[Outcome]:
+    return [outcome for outcome in Outcome if outcome != Outcome.ROTATING or has_refresh_tokens(script)]
 
 
 def choose(request: HttpRequest, player: Simulated) -> HttpResponse:
@@ -84,7 +94,7 @@ def choose(request: HttpRequest, player: Simulated) -> HttpResponse:
     outcome, account = request.GET.get("outcome", ""), request.GET.get("account", "1")
     if asked is None:
         return refuse_page(request, player, "This consent page is too old, or was not made here.")
-    if outcome not in Outcome.values or not ACCOUNT.fullmatch(account):
+    if outcome not in offered(player.script) or not ACCOUNT.fullmatch(account):
         return refuse_page(request, player, "There is no such outcome, or no such account.")
     registration = Registration.objects.filter(pk=asked.registration_id).first()
     if registration is None:
@@ -110,7 +120,7 @@ def granted(
     delay: float,
 ) -> dict[str, str] | None:
     """The authorization response to a consent (RFC 6749, 4.1.2). None if this one was given before."""
-    script = player.script
+    script = as_chosen(player.script, outcome)
     code = issued(script.code_format)
     scopes = fewer(asked.scopes, script) if outcome == Outcome.APPROVE_FEWER else asked.scopes
     enough = not script.refresh.needs_scope or bool({*script.refresh.needs_scope} & {*scopes})
@@ -124,7 +134,7 @@ def granted(
             "nonce": asked.nonce,
             "code_challenge": asked.code_challenge,
             "parts": asked.parts,
-            "offers_refresh_token": asked.offers_refresh_token and enough,
+            "offers_refresh_token": script.refresh.policy != "none" and asked.offers_refresh_token and enough,
             "outcome": outcome,
             "delay": delay,
             "account": account,

@@ -20,6 +20,7 @@ class Outcome(models.TextChoices):
     SLOW = "slow", "Slow provider"
     SHORT_LIVED = "short_lived", "Short-lived token"
     REFRESH_FAILS = "refresh_fails", "Refresh that fails"
+    ROTATING = "rotating", "Rotating refresh tokens"
 
 
 class Registration(models.Model):
@@ -76,11 +77,11 @@ class Grant(models.Model):
         self.tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
 
 
-class TokenQuerySet(models.QuerySet["Token"]):
-    def with_grant(self, slug: str) -> "TokenQuerySet":
+class IssuedTokenQuerySet(models.QuerySet["Token"]):
+    def with_grant(self, slug: str) -> "IssuedTokenQuerySet":
         return self.filter(grant__registration__slug=slug).select_related("grant__registration")
 
-    def named(self, token: str) -> "TokenQuerySet":
+    def named(self, token: str) -> "IssuedTokenQuerySet":
         """By its access or its refresh token, whatever has become of it."""
         return self.filter(models.Q(access_hash=digest(token)) | models.Q(refresh_hash=digest(token)))
 
@@ -97,7 +98,7 @@ class Token(models.Model):
     refresh_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
 
-    objects = TokenQuerySet.as_manager()
+    objects = IssuedTokenQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"token of {self.created_at:%Y-%m-%d %H:%M}"

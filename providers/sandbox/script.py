@@ -25,6 +25,7 @@ PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
 VALUES = {
     "access_token", "refresh_token", "id_token", "expires_in", "expires_in_text", "refresh_token_expires_in",
+    "issued_at", "expires_at",              # of an access token, in seconds since 1970
     "scope", "scopes",                      # as granted: one string, a list
     "client_id", "redirect_uri", "token",   # `token`: the one that the request names
     "account", "account_number", "account_uuid",  # who said yes: "1", 9000001, a UUID
@@ -87,6 +88,7 @@ class Scopes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     always: list[str] = []  # granted without being asked for
     default: list[str] = []  # granted if none is asked for
     answered_as: dict[str, str] = {}  # asked = answered; "" is not answered at all
+    included_in: dict[str, str] = {}  # a scope = the wider one beside which it is not answered; `*` is the same in both
 
 
 class RefreshTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,14 +96,23 @@ class RefreshTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     policy: Literal["rotates", "renews", "keeps", "none"] = "keeps"
     lifetime: int | None = None  # seconds
+    hard: int | None = None  # seconds after the consent in which the last of them ends
     rotates_after: int = 0  # seconds in which the same one is answered, before it is replaced
-    grace: int = 0  # seconds in which a used one is taken again
-    until_successor_is_used: bool = False  # a used one is taken again until then
+    grace: int = 0  # seconds in which a used one is taken again …
+    until_successor_is_used: bool = False  # … but no longer than until then
     reuse_revokes_all: bool = False  # a used one that comes back ends every token of the grant
     ends_access_token: bool = False  # a refresh ends the access token that it replaces
     needs_scope: list[str] = []  # one of these, or no refresh token is issued
     needs_authorization_param: dict[str, str] = {}
     needs_token_param: dict[str, str] = {}
+
+
+class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What else is different for a client whose refresh tokens rotate, where that is a setting, off at first."""
+
+    lifetime: int | None = None  # seconds that an access token lives
+    refresh_token_lifetime: int | None = None
+    answer: dict[str, Any] | None = None
 
 
 class IdToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -204,6 +215,7 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     )
     refresh_answer: dict[str, Any] | None = None  # None: the same
     refresh: RefreshTokens = RefreshTokens()
+    rotation: Rotation | None = None
     id_token: IdToken | None = None
     errors: Refusals = Refusals()
 
@@ -311,6 +323,7 @@ def _problems(script: Script, known: set[str]) -> list[str]:
     formats = (script.code_format, script.access_token_format, script.refresh_token_format)
     problems = [f"{text} must hold {{random}}" for text in formats if "{random}" not in text]
     templates: list[Any] = [script.answer, script.refresh_answer, script.callback, script.errors.body]
+    templates += [script.rotation and script.rotation.answer]
     templates += [call.answer for call in script.calls] + [script.id_token and script.id_token.claims]
     used = {name for template in templates for name in PLACEHOLDER.findall(str(template))}
     return problems + [f"{{{name}}} is no value that an answer can hold" for name in sorted(used - known)]

@@ -2,9 +2,10 @@
 
 import hmac
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -13,10 +14,12 @@ from providers.sandbox.answers import answered_scopes, filled, moments, named_ac
 from providers.sandbox.authorization import challenge_of
 from providers.sandbox.models import Grant, Outcome, Registration, Token
 from providers.sandbox.reading import Refuse, authenticate, body
+from providers.sandbox.rotation import as_chosen, has_refresh_tokens
 from providers.sandbox.script import RefreshTokens, Script, Simulated, issued
 from providers.sandbox.signing import id_token
 from sequin_auth.lib.encryption import digest
 
+SECOND = timedelta(seconds=1)
 SHORT_LIFETIME = 60  # seconds, of Outcome.SHORT_LIVED
 
 
@@ -46,7 +49,7 @@ def _granted(player: Simulated, registration: Registration, params: dict[str, st
         raise Refuse("bad_request", "grant_type must be there.")
     if grant_type == "authorization_code":
         return exchange(player, registration, params, parts)
-    if grant_type == "refresh_token" and script.refresh.policy != "none":
+    if grant_type == "refresh_token" and has_refresh_tokens(script):
         return refresh(player, registration, params, parts)
     raise Refuse("bad_grant_type", "This provider has no such grant type.")
 
@@ -66,6 +69,7 @@ def exchange(player: Simulated, registration: Registration, params: dict[str, st
     grant = Grant.objects.select_related("registration").filter(code_hash=digest(params["code"])).first()
     if grant is None or not _is_of(grant, registration) or not grant.is_at(parts):
         raise Refuse("bad_code", "There is no such code, or it is another client's or customer's.")
+    script = as_chosen(script, grant.outcome)
     _check_binding(script, grant, params)
     lifetime = _lifetime(script, params)
     if grant.used_at or not grant.use_code():
@@ -76,7 +80,7 @@ def exchange(player: Simulated, registration: Registration, params: dict[str, st
         raise Refuse("bad_code", "The code has expired.")
     wanted = script.refresh.needs_token_param
     with_refresh_token = grant.offers_refresh_token and all(params.get(name) == wanted[name] for name in wanted)
-    answer = issue(player, grant, lifetime, with_refresh_token=with_refresh_token)
+    answer = issue(script, grant, lifetime, with_refresh_token=with_refresh_token)
     if grant.outcome == Outcome.SLOW:
         time.sleep(grant.delay)
     return answer
@@ -118,34 +122,58 @@ def _lifetime(script: Script, params: dict[str, str]) -> int | None:
 @sensitive_variables()
 def refresh(player: Simulated, registration: Registration, params: dict[str, str], parts: dict[str, str]) -> Any:
     """Tokens for a refresh token, as the provider's policy has it. Raises Refuse."""
-    policy = player.script.refresh
     if "refresh_token" not in params:
         raise Refuse("bad_request", "refresh_token must be there.")
-    old = Token.objects.with_grant(player.slug).filter(refresh_hash=digest(params["refresh_token"])).first()
+    with transaction.atomic():  # one refresh of a grant at a time: what ends them all ends the newest token too
+        answer = _refreshed(player, registration, params, parts)
+    if answer is None:
+        raise Refuse("bad_refresh_token", "The refresh token was used before.")
+    return answer
+
+
+@sensitive_variables()
+def _refreshed(player: Simulated, registration: Registration, params: dict[str, str], parts: dict[str, str]) -> Any:
+    """The answer, or None if the refresh token is used up. Raises Refuse, with nothing changed."""
+    old = _locked(player.slug, params["refresh_token"])
+    if old is None and player.script.refresh.policy == "none":
+        raise Refuse("bad_grant_type", "This client's tokens do not end, so there is no such grant type.")
     if old is None or not _is_of(old.grant, registration) or not old.grant.is_at(parts):
         raise Refuse("bad_refresh_token", "There is no such refresh token, or it is another client's or customer's.")
     if not old.is_refreshable or old.grant.outcome == Outcome.REFRESH_FAILS:
         raise Refuse("bad_refresh_token", "The refresh token has expired or was revoked.")
-    lifetime = _lifetime(player.script, params)
+    script = as_chosen(player.script, old.grant.outcome)
+    policy = script.refresh
+    lifetime = _lifetime(script, params)
     is_kept = policy.policy == "keeps" or old.created_at + timedelta(seconds=policy.rotates_after) > timezone.now()
-    if policy.policy == "rotates" and not is_kept:
-        _use_up(old, policy)
+    if policy.policy == "rotates" and not is_kept and not _use(old, policy):
+        return None
     if policy.ends_access_token:
         Token.objects.filter(pk=old.pk).update(expires_at=timezone.now())
-    kept = params["refresh_token"] if is_kept else ""
-    return issue(player, old.grant, lifetime, with_refresh_token=not is_kept, kept=kept, is_refresh=True)
+    if not is_kept:
+        return issue(script, old.grant, lifetime, with_refresh_token=True, is_refresh=True)
+    return issue(script, old.grant, lifetime, kept=params["refresh_token"], kept_until=old.refresh_expires_at)
 
 
-def _use_up(old: Token, policy: RefreshTokens) -> None:
+@sensitive_variables()
+def _locked(slug: str, refresh_token: str) -> Token | None:
+    """The token as it stands once no other refresh of its grant is under way."""
+    found = Token.objects.with_grant(slug).filter(refresh_hash=digest(refresh_token))
+    token = found.first()
+    if token is None:
+        return None
+    Grant.objects.select_for_update().filter(pk=token.grant_id).first()
+    return found.first()
+
+
+def _use(old: Token, policy: RefreshTokens) -> bool:
+    """Whether the refresh token may be used now; if it was used before, its grant may end here."""
     if old.use_refresh_token():
-        return
-    if policy.grace and old.was_used_within(policy.grace):
-        return
-    if policy.until_successor_is_used and not old.has_used_successor():
-        return
+        return True
+    if old.was_used_within(policy.grace) and not (policy.until_successor_is_used and old.has_used_successor()):
+        return True
     if policy.reuse_revokes_all:
         old.grant.revoke()
-    raise Refuse("bad_refresh_token", "The refresh token was used before.")
+    return False
 
 
 # ---- tokens ----------------------------------------------------------------------------------------------------------
@@ -153,16 +181,17 @@ def _use_up(old: Token, policy: RefreshTokens) -> None:
 
 @sensitive_variables()
 def issue(
-    player: Simulated,
+    script: Script,
     grant: Grant,
     lifetime: int | None,
     *,
-    with_refresh_token: bool,
-    kept: str = "",
+    with_refresh_token: bool = False,
     is_refresh: bool = False,
+    kept: str = "",
+    kept_until: datetime | None = None,
 ) -> Any:
-    """Issue tokens, and return the provider's answer with them. `kept`: the refresh token that stays."""
-    script = player.script
+    """Issue tokens, and return the provider's answer with them. `kept`: the refresh token that stays, at a refresh."""
+    is_refresh = is_refresh or bool(kept)
     access_token = issued(script.access_token_format)
     refresh_token = issued(script.refresh_token_format)
     if script.ends_only_with_refresh_token and not (with_refresh_token or kept):
@@ -170,28 +199,33 @@ def issue(
     if grant.outcome == Outcome.SHORT_LIVED and not is_refresh:
         lifetime = SHORT_LIFETIME
     now = timezone.now()
+    expires_at = _after(now, lifetime)
+    refresh_ends = [_after(now, script.refresh.lifetime), _after(grant.created_at, script.refresh.hard)]
+    refresh_expires_at = min(filter(None, refresh_ends), default=None) if with_refresh_token else kept_until
     Token.objects.create(
         grant=grant,
         access_hash=digest(access_token),
         refresh_hash=digest(refresh_token) if with_refresh_token else None,
         created_at=now,
-        expires_at=_after(now, lifetime),
-        refresh_expires_at=_after(now, script.refresh.lifetime) if with_refresh_token else None,
+        expires_at=expires_at,
+        refresh_expires_at=refresh_expires_at if with_refresh_token else None,
     )
-    values = values_of(player, grant) | {
+    values = values_of(script, grant) | {
         "access_token": access_token,
         "refresh_token": refresh_token if with_refresh_token else kept or None,
         "expires_in": lifetime,
         "expires_in_text": None if lifetime is None else str(lifetime),
-        "refresh_token_expires_in": script.refresh.lifetime if with_refresh_token or kept else None,
+        "issued_at": int(now.timestamp()),
+        "expires_at": None if expires_at is None else int(expires_at.timestamp()),
+        "refresh_token_expires_in": None if refresh_expires_at is None else (refresh_expires_at - now) // SECOND,
     }
     values["id_token"] = _id_token(script, grant, values, is_refresh=is_refresh)
     template = script.refresh_answer if is_refresh and script.refresh_answer is not None else script.answer
     return filled(template, values)
 
 
-def _after(now: Any, seconds: int | None) -> Any:
-    return None if seconds is None else now + timedelta(seconds=seconds)
+def _after(moment: datetime, seconds: int | None) -> datetime | None:
+    return None if seconds is None else moment + timedelta(seconds=seconds)
 
 
 @sensitive_variables()
@@ -209,13 +243,13 @@ def _id_token(script: Script, grant: Grant, values: dict[str, Any], *, is_refres
     )
 
 
-def values_of(player: Simulated, grant: Grant) -> dict[str, Any]:
+def values_of(script: Script, grant: Grant) -> dict[str, Any]:
     """What an answer about `grant` may hold, beside tokens."""
     return {
         **moments(),
         **grant.registration.variables,
         **grant.parts,
-        **answered_scopes(player.script.scopes, grant.scopes),
+        **answered_scopes(script.scopes, grant.scopes),
         "client_id": grant.registration.client_id,
         "redirect_uri": grant.redirect_uri,
         **named_account(grant.account),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from django.db import connection
+from pytest_django import DjangoCaptureOnCommitCallbacks
 from responses import RequestsMock
 
 from oauth_apps import health, registration
@@ -133,13 +134,16 @@ def go_live(oauth_app: OAuthApp) -> None:
 
 @pytest.mark.parametrize("leave", [delete_account, delete_by_queryset, go_live])
 def test_the_simulator_keeps_nothing_of_an_app_that_has_left_it(
-    stripe_app: OAuthApp, leave: Callable[[OAuthApp], None]
+    stripe_app: OAuthApp,
+    leave: Callable[[OAuthApp], None],
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     """E14"""
     stripe_app.environment = "sandbox"
     stripe_app.save()
     assert Registration.objects.count() == 1
 
-    leave(stripe_app)
+    with django_capture_on_commit_callbacks(execute=True):
+        leave(stripe_app)
 
     assert Registration.objects.count() == 0

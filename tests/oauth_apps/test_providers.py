@@ -7,6 +7,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from oauth_apps.forms import OAuthAppForm
+from oauth_apps.models import Account, OAuthApp
 from providers import catalogue
 
 
@@ -32,13 +34,18 @@ def test_it_shows_a_provider(api: Client) -> None:
         "kinds": [
             {
                 "kind": "acme_oauth2",
+                "label": "OAuth 2.0",
+                "auth": "oauth2",
+                "needs_oauth_app": True,
                 "schema": {
                     "type": "object",
-                    "required": ["access_token", "user_id"],
+                    "required": ["user_id"],
+                    "allOf": [{"anyOf": [{"required": ["access_token"]}, {"required": ["refresh_token"]}]}],
                     "properties": {
                         "access_token": {"type": "string", "writeOnly": True},
                         "refresh_token": {"type": "string", "writeOnly": True},
                         "expires_at": {"type": "string"},
+                        "refresh_token_expires_at": {"type": "string"},
                         "scope": {"type": "string"},
                         "token_type": {"type": "string"},
                         "user_id": {"type": "string", "x-identity": True},
@@ -47,6 +54,7 @@ def test_it_shows_a_provider(api: Client) -> None:
             }
         ],
         "variables": {},
+        "takes_oauth_apps": True,
         "default_scopes": ["read"],
         "pkce": "supported",
         "public_clients": False,
@@ -56,6 +64,55 @@ def test_it_shows_a_provider(api: Client) -> None:
         "setup": ["Create an app.", "Paste the callback URL."],
         "callback_url": "http://127.0.0.1:8000/link/oauth2/callback/acme",
     }
+
+
+def test_it_shows_a_provider_that_has_no_code_flow(api: Client) -> None:
+    assert api.get("/v1/providers/acme-vault").json() == {
+        "slug": "acme-vault",
+        "name": "Acme Vault, which has keys alone",
+        "docs": "https://acme.example/vault",
+        "kinds": [
+            {
+                "kind": "acme_vault_key",
+                "label": "API key",
+                "auth": "key",
+                "needs_oauth_app": False,
+                "schema": {
+                    "type": "object",
+                    "required": ["secret"],
+                    "properties": {
+                        "secret": {"type": "string", "writeOnly": True, "x-identity": True},
+                        "tags": {"type": "array", "items": {"type": "string"}},
+                    },
+                },
+            }
+        ],
+        "variables": {},
+        "takes_oauth_apps": False,
+        "default_scopes": [],
+        "pkce": "none",
+        "public_clients": False,
+        "refreshes": False,
+        "rotates": False,
+        "revokes": False,
+        "setup": [],
+        "callback_url": None,
+    }
+
+
+def test_it_shows_what_may_stand_in_for_an_identity(api: Client) -> None:
+    kinds = api.get("/v1/providers/acme-robots").json()["kinds"]
+
+    assert [(kind["kind"], kind["auth"], kind["needs_oauth_app"]) for kind in kinds] == [
+        ("acme_robots_oauth2", "oauth2", True),
+        ("acme_robots_app", "app_jwt", True),
+    ]
+    assert kinds[0]["schema"]["required"] == []
+    assert kinds[0]["schema"]["allOf"] == [
+        {"anyOf": [{"required": ["team_id"]}, {"required": ["host"]}]},
+        {"anyOf": [{"required": ["access_token"]}, {"required": ["refresh_token"]}]},
+    ]
+    assert kinds[1]["schema"]["properties"]["id"] == {"type": "integer", "x-identity": True}
 
 
 def test_it_shows_variables(api: Client) -> None:
@@ -93,3 +150,67 @@ def test_the_whole_catalogue_comes_in_pages(api: Client) -> None:
     assert seen == sorted(catalogue.load())
     assert len(statements) == len(seen) // 2 + len(seen) % 2 + 1  # the token, each time, and once its use
     assert api.get("/v1/providers", {"limit": len(seen)}).json()["next_cursor"] is None
+
+
+# ---- who takes OAuth apps, and with what secret ----------------------------------------------------------------------
+
+
+def registered(api: Client, **fields: Any) -> Any:
+    body = {"provider": "acme", "name": "Spice", "client_id": "acme-1", "client_secret": "s3"} | fields
+    return api.post("/v1/oauth-apps", body, content_type="application/json")
+
+
+def test_a_provider_without_a_code_flow_takes_no_oauth_apps(api: Client) -> None:
+    response = registered(api, provider="acme-vault")
+
+    assert response.status_code == 422
+    assert response.json()["validation_errors"] == {
+        "provider": ["Takes no OAuth apps. Its credentials need none: acme_vault_key."]
+    }
+    assert not OAuthApp.objects.exists()
+
+
+def test_the_console_offers_only_providers_that_take_oauth_apps() -> None:
+    page = str(OAuthAppForm()["provider"])
+
+    assert 'value="acme-robots"' in page
+    assert "acme-vault" not in page
+
+
+def test_the_consoles_form_refuses_what_it_does_not_offer(account: Account) -> None:
+    form = OAuthAppForm({"account": account.pk, "provider": "acme-vault", "name": "n", "client_id": "c"})
+
+    assert not form.is_valid()
+    assert "provider" in form.errors
+
+
+PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nnot a real one\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("provider", "client_secret"),
+    [
+        ("acme", PRIVATE_KEY),  # has no use for one
+        ("acme-robots", "two\nlines"),
+        ("acme-robots", PRIVATE_KEY + "\x7f"),
+        ("acme-robots", PRIVATE_KEY.replace("not", "\t")),
+    ],
+)
+def test_a_client_secret_has_no_lines_unless_it_is_a_private_key(
+    api: Client, provider: str, client_secret: str
+) -> None:
+    """F16"""
+    response = registered(api, provider=provider, client_secret=client_secret)
+
+    assert response.status_code == 422
+    assert response.json()["validation_errors"] == {
+        "client_secret": ["Must not hold line breaks or other control characters."]
+    }
+
+
+@pytest.mark.parametrize("client_secret", [PRIVATE_KEY, PRIVATE_KEY.replace("\n", "\r\n"), "s3"])
+def test_an_app_that_signs_has_a_private_key_or_a_secret(api: Client, client_secret: str) -> None:
+    response = registered(api, provider="acme-robots", client_secret=client_secret)
+
+    assert (response.status_code, response.json()["client_secret"]) == (201, "*" * 10)
+    assert OAuthApp.objects.get().client_secret == client_secret

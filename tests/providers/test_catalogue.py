@@ -10,9 +10,9 @@ from django.conf import settings as product
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
-from providers import catalogue
-from providers import provider as vocabulary
+from providers import catalogue, vocabulary
 from providers.catalogue.rules import leaks, lint
+from providers.placeholders import names_in
 from providers.provider import Provider
 from providers.variables import Variable, VariableNotAccepted
 
@@ -26,6 +26,13 @@ authorization_endpoint = "https://acme.com/authorize"
 token_endpoint = "https://acme.com/token"
 """
 SHOP = """
+[credential]
+shop = { variable = "shop", identity = true }
+[variables.shop]
+label = "Shop"
+example = "arrakis"
+"""
+UNUSED = """
 [variables.shop]
 label = "Shop"
 example = "arrakis"
@@ -92,6 +99,27 @@ def test_an_unknown_slug_is_a_lookup_error() -> None:
 # ---- an operator's own files -----------------------------------------------------------------------------------------
 
 
+def test_two_providers_cannot_have_the_same_kind_of_credential(own: Path) -> None:
+    (own / "stripe-key.toml").write_text(ACME.replace('"acme"', '"stripe-key"'))
+    (own / "stripe.toml").write_text(
+        '[kinds.stripe_key_oauth2]\nlabel = "X"\nauth = "key"\nproperties.a = { identity = true, secret = true }\n'
+    )
+
+    with pytest.raises(ImproperlyConfigured, match=r"stripe-key\.toml: kinds\.stripe_key_oauth2 is stripe's already$"):
+        catalogue.load()
+
+
+def test_a_provider_without_a_code_flow_is_loaded_and_offered_to_no_oauth_app(own: Path) -> None:
+    endpoints = ACME.index("authorization_endpoint")
+    (own / "acme.toml").write_text(
+        ACME[:endpoints]
+        + '[kinds.acme_key]\nlabel = "K"\nauth = "key"\nproperties.a = { identity = true, secret = true }\n'
+    )
+
+    assert not catalogue.get("acme").has_code_flow
+    assert ("acme", "Acme") not in catalogue.choices()
+
+
 def test_a_new_file_adds_a_provider(own: Path) -> None:
     (own / "acme.toml").write_text(ACME)
 
@@ -141,6 +169,11 @@ def test_plain_http_is_for_addresses_that_the_egress_guard_lets_through(own: Pat
         ('name = " "', "name must not be empty"),
         ('docs = "docs.acme.com"', "docs must be an https URL"),
         ('authorization_endpoint = ""', "authorization_endpoint must not be empty"),
+        ('token_endpoint = ""', "token_endpoint must not be empty"),
+        (
+            'authorization_endpoint = ""\ntoken_endpoint = ""',
+            "authorization_endpoint and token_endpoint, or [kinds], must say what it offers",
+        ),
         ('token_endpoint = "http://acme.com/token"', "token_endpoint must be an https URL"),
         ('token_endpoint = "https://me@acme.com/token"', "token_endpoint must be an https URL"),
         ('follow_up = "ftp://acme.com/me"', "follow_up must be an https URL"),
@@ -176,12 +209,25 @@ def test_plain_http_is_for_addresses_that_the_egress_guard_lets_through(own: Pat
         ),
         ('[credential]\na = { callback = "a", identity = true, pattern = "(" }', "credential.a: its pattern must be"),
         ('[credential]\na = { callback = "a", identity = true, pattern = "x" }', "credential.a: its pattern must be"),
-        ("[kinds.acme_key.properties]\nsecret = { secret = true }", "kinds.acme_key has no identity"),
-        ("[kinds.ajax_key.properties]\na = { identity = true }", "kinds.ajax_key must begin with the slug"),
-        ("[kinds.acme_oauth2.properties]\na = { identity = true }", "kinds.acme_oauth2 must begin with the slug"),
         (
-            '[kinds.acme_key.properties]\na = { identity = true, callback = "a" }',
-            "kinds.acme_key.a is imported, so it is read nowhere",
+            '[credential]\na = { callback = "a", identity = true, default = "x" }',
+            "credential.a is read from what the provider says, so nothing goes without saying",
+        ),
+        ('api = { base_url = "ftp://acme.com" }', "api.base_url must be an https URL"),
+        ('check = "/me"', "check is below the API's base URL, and there is no api"),
+        ('check = "http://acme.com/me"', "check must be an https URL"),
+        ('check = { url = "https://acme.com/{shop}" }', "check uses {shop}, which is no variable"),
+        (
+            'check = { url = "https://acme.com", form = { a = "{secret}" } }',
+            "check.form.a uses {secret}, which is no variable",
+        ),
+        (
+            'api = { base_url = "https://acme.com", params = { a = "b" } }',
+            "api.params are for passwords, and the code flow yields access tokens",
+        ),
+        (
+            'token_endpoint = "https://{shop}.acme.com/token"\n[variables]\nshop = { label = "Shop", example = "a" }',
+            "variable shop stands in an address, so a property of [credential] must keep it",
         ),
     ],
 )
@@ -209,7 +255,8 @@ def test_a_rule_is_told_in_words(text: str, problem: str) -> None:
 )
 def test_what_a_customer_says_cannot_lead_elsewhere(host: str, variable: str, problem: str) -> None:
     """F01."""
-    problems = lint(acme(f'token_endpoint = "https://{host}/token"\n[variables.v]\nlabel = "V"\n{variable}\n'))
+    kept = '[credential]\nv = { variable = "v", identity = true }\n'
+    problems = lint(acme(f'token_endpoint = "https://{host}/token"\n{kept}[variables.v]\nlabel = "V"\n{variable}\n'))
 
     assert len(problems) == 1
     assert problem in problems[0]
@@ -219,7 +266,8 @@ def test_what_a_customer_says_cannot_lead_elsewhere(host: str, variable: str, pr
     "name", ["client_id", "redirect_uri", "state", "scope", "debug", "response_type", "environment"]
 )
 def test_a_variable_does_not_hide_a_parameter_of_the_start_url(name: str) -> None:
-    provider = acme(f'token_endpoint = "https://{{{name}}}.acme.com/token"\n{SHOP.replace("shop", name)}')
+    shop = SHOP.replace("shop = {", "kept = {").replace("shop", name)
+    provider = acme(f'token_endpoint = "https://{{{name}}}.acme.com/token"\n{shop}')
 
     assert lint(provider) == [f"variable {name} is a parameter of the start URL"]
 
@@ -227,10 +275,10 @@ def test_a_variable_does_not_hide_a_parameter_of_the_start_url(name: str) -> Non
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (SHOP, "variable shop is used nowhere"),
-        (SHOP + 'from = ["app"]\n', "variable shop is used nowhere"),
+        (UNUSED, "variable shop is used nowhere"),
+        (UNUSED + 'from = ["app"]\n', "variable shop is used nowhere"),
         (
-            'follow_up = "https://{shop}.acme.com/me"\n[variables.shop]\nlabel = "Shop"\n',
+            'follow_up = "https://{shop}.acme.com/me"\n' + SHOP.replace('example = "arrakis"\n', ""),
             "variable shop needs an example",
         ),
         ('token_endpoint_auth_methods_supported = ["none"]\n', "an app without a secret is safe with PKCE alone"),
@@ -246,7 +294,7 @@ def test_what_is_unsound_is_told_and_does_not_stop_the_start(own: Path, text: st
 
 
 def test_a_variable_that_a_function_reads_is_used(own: Path) -> None:
-    text = 'client_secret_from = "apple_client_secret"\n' + SHOP + 'from = ["app"]\n'
+    text = 'client_secret_from = "apple_client_secret"\n' + UNUSED + 'from = ["app"]\n'
     (own / "acme.toml").write_text(ACME + text)
 
     assert catalogue.problems_of(own / "acme.toml") == []
@@ -304,8 +352,8 @@ def test_a_built_in_file_is_sound(path: Path) -> None:
 
     assert catalogue.problems_of(path) == []
     assert 2 <= len(provider.setup) <= 5
-    assert any("callback URL" in step for step in provider.setup)
-    assert provider.credential
+    assert any("callback URL" in step for step in provider.setup) == provider.has_code_flow
+    assert bool(provider.credential) == provider.has_code_flow
 
 
 @pytest.mark.parametrize("path", BUILT_IN, ids=lambda path: path.stem)
@@ -330,9 +378,11 @@ def test_a_built_in_provider_has_an_address_for_each_customer(provider: Provider
 
     bound = provider.bound(variables, sandbox_url=f"{product.PUBLIC_URL}/sandbox/{provider.slug}")
 
-    unfilled = {name for _, url in bound.urls() for name in vocabulary.PLACEHOLDER.findall(url)}
-    assert unfilled <= {"client_id"}
-    assert not vocabulary.PLACEHOLDER.search(str([*bound.authorization_params.values(), *bound.token_params.values()]))
+    for where, url in bound.urls():
+        kind = bound.kinds.get(where.split(".")[1]) if where.startswith("kinds.") else None
+        assert set(names_in(url)) <= {"client_id", *(kind.properties if kind else bound.credential)}
+        assert url.startswith((f"{product.PUBLIC_URL}/sandbox/{provider.slug}/", "{"))
+    assert names_in(str([*bound.authorization_params.values(), *bound.token_params.values()])) == []
 
 
 @pytest.mark.parametrize(
@@ -357,29 +407,6 @@ def test_a_credential_has_the_published_properties(slug: str, properties: set[st
 
     assert properties <= provider.credential.keys()
     assert provider.identity_properties() == identity
-
-
-def test_the_kinds_beside_the_code_flow_are_the_published_ones() -> None:
-    declared = {
-        kind: {name: (prop.identity, prop.secret) for name, prop in declared.properties.items()}
-        for provider in catalogue.load().values()
-        for kind, declared in provider.kinds.items()
-    }
-
-    plain, identity, secret = (False, False), (True, False), (False, True)
-    assert declared == {
-        "github_app": {"account_type": plain, "account_login": plain, "installation_id": identity},
-        "netsuite_tba": {
-            "account_id": identity,
-            "consumer_key": plain,
-            "consumer_secret": secret,
-            "token_id": identity,
-            "token_secret": secret,
-        },
-        "servicenow_password": {"instance": identity, "username": identity, "password": secret},
-        "shopify_token": {"shop": identity, "secret": secret},
-        "stripe_key": {"secret": (True, True), "test": plain},
-    }
 
 
 @pytest.mark.parametrize("slug", ["auth0", "clerk", "servicenow", "workday"])
@@ -424,7 +451,7 @@ def test_the_documentation_names_every_word_of_the_vocabulary() -> None:
     page = (product.BASE_DIR / "docs" / "adding-a-provider.md").read_text()
     structs = [
         struct
-        for struct in {**vars(vocabulary), "Variable": Variable}.values()
+        for struct in {**vars(vocabulary), "Provider": Provider, "Variable": Variable}.values()
         if isinstance(struct, type) and issubclass(struct, msgspec.Struct)
     ]
 

@@ -4,13 +4,11 @@ import base64
 import datetime
 import json
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-import msgspec
 import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
-from requests import PreparedRequest
 from responses import RequestsMock
 
 from providers import identity, oauth2
@@ -28,35 +26,13 @@ from providers.errors import (
 )
 from providers.provider import Provider
 from providers.tokens import TokenResponse
+from tests.providers.acme import CLIENT, TOKEN, form, provider_with, sent
 
-BASE = {
-    "slug": "acme",
-    "name": "Acme",
-    "docs": "https://docs.acme.example",
-    "checked": datetime.date(2026, 11, 22),
-    "authorization_endpoint": "https://acme.example/authorize",
-    "token_endpoint": "https://acme.example/token",
-}
-CLIENT = Client("client:1", "canary s+c%", {})
 ANSWER = {"access_token": "t1", "token_type": "Bearer"}
-TOKEN = "https://acme.example/token"
-
-
-def provider_with(**fields: Any) -> Provider:
-    return msgspec.convert(BASE | fields, Provider)
 
 
 def exchange(provider: Provider, client: Client = CLIENT, **kwargs: Any) -> Any:
     return oauth2.exchange_code(provider, client, "c1", redirect_uri="https://us.example/cb", **kwargs)
-
-
-def sent(responses: RequestsMock, number: int = 0) -> PreparedRequest:
-    request: PreparedRequest = responses.calls[number].request
-    return request
-
-
-def form(request: PreparedRequest) -> dict[str, str]:
-    return dict(parse_qsl(str(request.body or ""), keep_blank_values=True))
 
 
 # ---- authorization request -------------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from providers.provider import Api, FollowUp, OwnHost, Property, Provider, fill
+from providers.placeholders import fill, in_sandbox
+from providers.provider import Provider
 from providers.variables import Variable, VariableNotAccepted
+from providers.vocabulary import Api, FollowUp, Kind, OwnHost, Property
 
 SANDBOX = "https://auth.example.net/sandbox/acme"
 
@@ -190,9 +192,54 @@ def test_other_addresses_hold_at_a_customers_own_host() -> None:
     assert theirs.revocation_endpoint == "https://api.acme.com/revoke"
 
 
+def keys(**fields: Any) -> Kind:
+    return Kind(**{"label": "Key", "auth": "key", "properties": {"secret": Property(secret=True)}} | fields)
+
+
+def test_a_kind_of_credential_moves_with_the_providers_hosts() -> None:
+    minted = keys(token_endpoint="https://{shop}.acme.com/token/{id}", check="/me", token_params={"id": "{id}"})
+    elsewhere = keys(api=Api(base_url="https://{shop}.keys.com"), check=FollowUp(url="https://{shop}.keys.com/{id}"))
+    provider = acme(kinds={"acme_minted": minted, "acme_key": elsewhere})
+
+    bound = provider.bound({"shop": "arrakis"})
+
+    assert bound.kinds == {
+        "acme_minted": msgspec.structs.replace(minted, token_endpoint="https://arrakis.acme.com/token/{id}"),
+        "acme_key": msgspec.structs.replace(
+            elsewhere,
+            api=Api(base_url="https://arrakis.keys.com"),
+            check=FollowUp(url="https://arrakis.keys.com/{id}"),
+        ),
+    }
+
+
+def test_a_check_below_the_api_is_where_the_api_is() -> None:
+    kinds = {"acme_key": keys(check="/me"), "acme_token": keys(api=Api(base_url="https://b.com"), check="/me")}
+    provider = hosted(
+        api=Api(base_url="https://api.acme.com/"),
+        check="/v1/me",
+        own_host=OwnHost(api_base_url="https://{domain}/api", check="/v2/me"),
+        kinds=kinds,
+    )
+
+    urls = dict(provider.urls())
+
+    assert urls["check"] == "https://api.acme.com/v1/me"
+    assert urls["own_host.check"] == "https://{domain}/api/v2/me"
+    assert urls["kinds.acme_key.check"] == "https://api.acme.com/me"
+    assert urls["kinds.acme_token.check"] == "https://b.com/me"
+    bound = provider.bound({"domain": "our.server.net"})
+    assert (bound.check, bound.api) == ("/v2/me", Api(base_url="https://our.server.net/api"))
+    assert dict(bound.urls())["kinds.acme_key.check"] == "https://our.server.net/api/me"
+
+
 def test_in_the_sandbox_every_call_goes_to_the_simulator() -> None:
     """F02: no sandbox token reaches a real host, and the simulator still sees which URL was meant."""
     provider = acme(
+        check="/me",
+        api=Api(base_url="https://api.acme.com"),
+        introspection_endpoint="https://acme.com/introspect",
+        kinds={"acme_minted": keys(token_endpoint="https://{shop}.acme.com/mint", check="https://acme.com/{id}")},
         refresh_endpoint="https://refresh.acme.com/token",
         revocation_endpoint="https://acme.com/revoke",
         jwks_uri="https://keys.acme.com/jwks",
@@ -207,8 +254,12 @@ def test_in_the_sandbox_every_call_goes_to_the_simulator() -> None:
         "token_endpoint": f"{SANDBOX}/arrakis.acme.com/token",
         "refresh_endpoint": f"{SANDBOX}/refresh.acme.com/token",
         "revocation_endpoint": f"{SANDBOX}/acme.com/revoke",
+        "introspection_endpoint": f"{SANDBOX}/acme.com/introspect",
         "jwks_uri": f"{SANDBOX}/keys.acme.com/jwks",
         "follow_up": f"{SANDBOX}/api.acme.com/me?fields=id",
+        "check": f"{SANDBOX}/api.acme.com/me",
+        "kinds.acme_minted.token_endpoint": f"{SANDBOX}/arrakis.acme.com/mint",
+        "kinds.acme_minted.check": f"{SANDBOX}/acme.com/{{id}}",
     }
     assert bound.issuer == "https://acme.com"
 
@@ -241,6 +292,15 @@ def test_the_scheme_and_the_port_stay() -> None:
     assert fill("http://{domain}:8443/token", {"domain": "localhost"}) == "http://localhost:8443/token"
 
 
+@pytest.mark.parametrize("url", ["/me", "{instance_url}/me", f"{SANDBOX}/acme.com/me", "ftp://acme.com/me"])
+def test_what_is_there_already_or_no_web_address_is_not_moved_to_the_sandbox(url: str) -> None:
+    assert in_sandbox(url, SANDBOX) == url
+
+
+def test_without_a_simulator_an_address_stays() -> None:
+    assert in_sandbox("https://acme.com/me", "") == "https://acme.com/me"
+
+
 # ---- what it says of itself ------------------------------------------------------------------------------------------
 
 
@@ -259,6 +319,19 @@ def test_a_dash_in_the_slug_is_an_underscore_in_the_kind() -> None:
 def test_public_clients_are_taken_where_the_file_says_so() -> None:
     assert not acme().takes_public_clients
     assert acme(token_endpoint_auth_methods_supported=["client_secret_basic", "none"]).takes_public_clients
+
+
+def test_private_keys_are_taken_where_something_is_signed_with_them() -> None:
+    app = keys(auth="app_jwt", oauth_app=True, token_endpoint="https://acme.com/mint")
+
+    assert not acme(kinds={"acme_key": keys()}).takes_private_keys
+    assert acme(kinds={"acme_app": app}).takes_private_keys
+    assert acme(client_secret_from="apple_client_secret").takes_private_keys
+
+
+def test_without_an_authorization_endpoint_there_is_no_code_flow() -> None:
+    assert acme().has_code_flow
+    assert not acme(authorization_endpoint="", token_endpoint="").has_code_flow
 
 
 def test_the_identity_is_what_the_file_marks() -> None:

@@ -74,7 +74,7 @@ def test_lint_runs_where_nothing_else_starts(tmp_path: Path) -> None:
 
 
 def test_lint_finds_nothing_in_the_built_in_files() -> None:
-    assert printed("lint") == "24 files, no problems.\n"
+    assert printed("lint") == "27 files, no problems.\n"
 
 
 def test_list_has_a_line_for_each_provider() -> None:
@@ -83,7 +83,8 @@ def test_list_has_a_line_for_each_provider() -> None:
     assert lines[0] == ["SLUG", "NAME", "PKCE", "REFRESH", "ROTATES", "REVOKES", "CHECKED"]
     assert ["airtable", "Airtable", "required", "yes", "always", "no", "2026-11-22"] in lines
     assert ["vercel", "Vercel", "no", "no", "-", "no", "2026-11-22"] in lines
-    assert len(lines) == 25
+    assert ["sendgrid", "SendGrid", "-", "-", "-", "-", "2026-11-22"] in lines
+    assert len(lines) == 28
 
 
 def test_show_prints_what_a_developer_needs_to_register_an_app() -> None:
@@ -92,8 +93,24 @@ def test_show_prints_what_a_developer_needs_to_register_an_app() -> None:
     assert f"\nCallback URL\n  {product.PUBLIC_URL}/link/oauth2/callback/stripe\n\n" in shown
     assert "\n  2. Paste the callback URL into the list of redirect URIs" in shown
     assert "https://connect.stripe.com/oauth/token\n" in shown
-    assert "stripe_oauth2: stripe_user_id (identity), livemode (identity), stripe_publishable_key\n" in shown
-    assert "stripe_key: secret (identity, secret), test\n" in shown
+    assert shown.partition("\nCredentials\n")[2].partition("\n\n")[0].splitlines() == [
+        "  stripe_oauth2: OAuth 2.0 (with an OAuth app)",
+        "    access_token (secret), refresh_token (secret), expires_at, refresh_token_expires_at, scope, token_type,"
+        " stripe_user_id (identity), livemode (identity), stripe_publishable_key",
+        "  stripe_key: API key (without an OAuth app)",
+        "    secret (identity, secret), test",
+    ]
+
+
+def test_show_does_without_a_code_flow() -> None:
+    shown = printed("show", "marketo")
+
+    assert "\nWhat to do there\n  1. Create a role" in shown
+    assert "\n  munchkin_id: Munchkin account ID (label, required)\n" in shown
+    assert "\n  marketo_client_credentials: Custom service (without an OAuth app)\n" in shown
+    assert "https://{munchkin_id}.mktorest.com/identity/oauth/token\n" in shown
+    for title in ("Callback URL", "Requests"):
+        assert f"\n{title}\n" not in shown
 
 
 def test_show_prints_the_apps_own_callback_where_the_servers_are_a_tenants() -> None:

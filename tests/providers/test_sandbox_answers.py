@@ -85,6 +85,7 @@ LEAST = {
         {"pkce": "perhaps"},
         {"scopes": {"seperators": ","}},
         {"answer": {"access_token": "{acess_token}"}},
+        {"rotation": {"answer": {"access_token": "{acess_token}"}}},
         {"access_token_format": "always-the-same"},
         {"calls": [{"url": "https://example.com/me", "answer": {"id": "{who}"}}]},
     ],
@@ -272,6 +273,20 @@ def test_google_spells_granted_scopes_in_its_own_way() -> None:
     assert answer["scope"] == "openid https://www.googleapis.com/auth/userinfo.email"
 
 
+@pytest.mark.parametrize(
+    ("slug", "scope", "answered"),
+    [
+        ("github", "user user:email gist", "user,gist"),
+        ("github", "read:user,user:email", "read:user,user:email"),
+        ("github", "read:org admin:org", "admin:org"),
+        ("shopify", "read_products,write_products,read_orders", "write_products,read_orders"),
+        ("salesforce", "api offline_access refresh_token", "api refresh_token"),
+    ],
+)
+def test_a_scope_is_not_answered_beside_a_wider_one(slug: str, scope: str, answered: str) -> None:
+    assert Developer(slug).tokens(scope=scope)["scope"] == answered
+
+
 def test_github_answers_with_a_form_unless_json_is_accepted() -> None:
     developer = Developer("github")
     developer.client_secret = "another"
@@ -283,6 +298,57 @@ def test_github_answers_with_a_form_unless_json_is_accepted() -> None:
     assert (refused.status_code, refused["Content-Type"]) == (200, "application/x-www-form-urlencoded")
     assert refused.content.startswith(b"error=incorrect_client_credentials&error_description=")
     assert json.loads(in_json.content)["error"] == "incorrect_client_credentials"
+
+
+# ---- introspection -----------------------------------------------------------------------------------------------
+
+
+def introspection(slug: str) -> tuple[Developer, script.Call]:
+    developer = Developer(slug)
+    return developer, next(call for call in developer.script.calls if str(call.url).count("introspect"))
+
+
+def test_salesforce_tells_when_a_token_ends() -> None:
+    developer, call = introspection("salesforce")
+    with time_machine.travel(1_800_000_000, tick=False):
+        tokens = developer.tokens(scope="api refresh_token")
+
+    with time_machine.travel(1_800_003_600, tick=False):
+        answer = developer.call(call, tokens["access_token"])
+
+    assert json.loads(answer.content) == {
+        "active": True,
+        "scope": "api refresh_token",
+        "client_id": "client-1",
+        "username": "user1@sandbox.example",
+        "sub": "https://login.salesforce.com/id/00DSB0000000011EAA/005SB0000000011AAA",
+        "token_type": "access_token",
+        "exp": 1_800_007_200,
+        "iat": 1_800_000_000,
+        "nbf": 1_800_000_000,
+    }
+
+
+def test_salesforce_says_no_more_of_a_token_that_is_not_active() -> None:
+    developer, call = introspection("salesforce")
+    other = Developer("salesforce", client_id="client-2")
+    token, theirs = developer.tokens()["access_token"], other.tokens()["access_token"]
+    with time_machine.travel(timezone.now().timestamp() + 7201):
+        answers = [developer.call(call, token)]
+
+    answers += [developer.call(call, "made-up"), developer.call(call, theirs)]
+
+    assert [(answer.status_code, json.loads(answer.content)) for answer in answers] == [(200, {"active": False})] * 3
+
+
+def test_salesforce_tells_it_to_the_client_alone() -> None:
+    developer, call = introspection("salesforce")
+    token = developer.tokens()["access_token"]
+    developer.secret_to_send = lambda: "another"  # type: ignore[method-assign]
+
+    answer = developer.call(call, token)
+
+    assert (answer.status_code, json.loads(answer.content)["error"]) == (400, "invalid_client")
 
 
 # ---- id_tokens ---------------------------------------------------------------------------------------------------

@@ -22,6 +22,11 @@ pytestmark = pytest.mark.django_db
 SCRIPTS = {slug: player.script for slug, player in load().items()}
 SLUGS = sorted(SCRIPTS)
 OUTCOMES = ["approve", "approve_fewer", "deny", "provider_error", "slow", "short_lived", "refresh_fails"]
+WITHOUT_REFRESH_TOKENS = ["vercel"]
+
+
+def outcomes_of(slug: str) -> list[str]:
+    return OUTCOMES if slug in WITHOUT_REFRESH_TOKENS else [*OUTCOMES, "rotating"]
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------------
@@ -101,10 +106,9 @@ def test_the_page_says_who_asks_and_offers_each_outcome_as_a_plain_link(slug: st
     assert "&lt;script&gt;client" in page
     assert "<script" not in page
     assert "<form" not in page
-    assert (
-        re.findall(r'<a href="http://127\.0\.0\.1:8000/sandbox/[\w-]+/consent\?outcome=(\w+)&amp;ticket=', page)
-        == OUTCOMES
-    )
+    assert re.findall(
+        r'<a href="http://127\.0\.0\.1:8000/sandbox/[\w-]+/consent\?outcome=(\w+)&amp;ticket=', page
+    ) == outcomes_of(slug)
     if developer.script.scopes.parameter:
         assert all(f"<code>{scope}</code>" in page for scope in developer.scopes())
 
@@ -126,8 +130,40 @@ def test_who_accepts_json_alone_gets_the_links_as_json() -> None:
 
     assert (answer["provider"], answer["client_id"]) == ("stripe", "client-1")
     assert answer["scopes"] == ["read_only", "read_write"]
-    assert list(answer["outcomes"]) == OUTCOMES
+    assert list(answer["outcomes"]) == outcomes_of("stripe")
+    assert answer["refresh_token"] == "It stays good, however often it is used."
     assert is_page(developer.ask("text/html,application/json;q=0.9"))
+
+
+@pytest.mark.parametrize(
+    ("slug", "told"),
+    [
+        ("airtable", "It is good for one use. A used one that comes back ends them all."),
+        ("linear", "It is good for one use. A used one that comes back is refused."),
+        ("xero", "It is good for one use, and taken again for 1800 seconds. A used one that comes back is refused."),
+        ("atlassian", "It is good for one use, and taken again for 600 seconds."
+                      " A used one that comes back ends them all."),
+        ("shopify", "It is good for one use, and taken again for 2592000 seconds or until the new one is used."
+                    " A used one that comes back is refused."),
+        ("quickbooks", "It is replaced once it is 86400 seconds old. A used one that comes back is refused."),
+        ("microsoft", "A new one comes with every refresh, and the old one stays good."),
+        ("google", "It stays good, however often it is used."),
+        ("github", "There is none: the access token does not end."),
+    ],
+)  # fmt: skip
+def test_it_says_what_becomes_of_a_refresh_token(slug: str, told: str) -> None:
+    developer = Developer(slug)
+
+    assert json.loads(developer.ask().content)["refresh_token"] == told
+    assert f"<dd>{told}</dd>" in developer.ask("text/html").content.decode()
+
+
+def test_rotation_is_not_offered_where_nothing_rotates() -> None:
+    developer = Developer("vercel")
+    link = developer.links()["approve"]
+
+    assert developer.http.get(link.replace("outcome=approve", "outcome=rotating")).status_code == 400
+    assert not Grant.objects.exists()
 
 
 def test_a_posted_answer_is_a_form_with_a_button() -> None:
@@ -300,3 +336,18 @@ def test_the_purge_forgets_what_nobody_can_use_any_more() -> None:
     assert purge() == 0
     assert Grant.objects.count() == 2
     assert developer.refresh(kept["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("slug", ["google", "microsoft", "airtable"])
+def test_the_purge_keeps_a_refresh_token_that_is_used(slug: str) -> None:
+    developer = Developer(slug)
+    with time_machine.travel(timezone.now() - timedelta(days=31)):
+        refresh_token = developer.tokens()["refresh_token"]
+        forgotten = developer.tokens()["refresh_token"]
+    with time_machine.travel(timezone.now() - timedelta(days=20)):
+        refresh_token = developer.refreshed(refresh_token).get("refresh_token", refresh_token)
+
+    purge()
+
+    assert developer.refresh(refresh_token).status_code == 200
+    assert developer.refresh(forgotten).status_code == developer.script.refusal("bad_refresh_token").status

@@ -126,6 +126,8 @@ def test_an_account_id_is_spelt_as_in_its_host() -> None:
     account = Variable(label="Account", example="1234567_SB1", underscore_as_dash=True)
 
     assert account.accept("account", "1234567_SB1") == "1234567-sb1"
+    assert account.as_account_id("1234567-sb1") == "1234567_SB1"
+    assert LABEL.as_account_id("acme-shop") == "acme-shop"
 
 
 @pytest.mark.parametrize("value", ["evil.com", "example.com", "example.com.evil.com", "evilexample.com"])

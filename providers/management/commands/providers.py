@@ -10,10 +10,10 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from providers import catalogue
-from providers.provider import FollowUp, Property, Provider
+from providers import catalogue, kinds
+from providers.provider import Provider
 from providers.sandbox import script
-from providers.variables import Variable
+from providers.vocabulary import FollowUp, Property
 
 
 class Command(BaseCommand):
@@ -78,22 +78,20 @@ def found(slug: str) -> Provider:
 
 
 def table(providers: Iterable[Provider]) -> Iterator[str]:
-    rows = [("SLUG", "NAME", "PKCE", "REFRESH", "ROTATES", "REVOKES", "CHECKED")]
-    rows += [
-        (
-            provider.slug,
-            provider.name,
-            pkce(provider),
-            "no" if provider.refresh_with == "none" else "yes",
-            "-" if provider.refresh_with == "none" else provider.refresh_token_rotates,
-            "yes" if provider.revokes else "no",
-            provider.checked.isoformat(),
-        )
-        for provider in providers
-    ]
+    rows: list[tuple[str, ...]] = [("SLUG", "NAME", "PKCE", "REFRESH", "ROTATES", "REVOKES", "CHECKED")]
+    rows += [row_of(provider) for provider in providers]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+
+
+def row_of(provider: Provider) -> tuple[str, ...]:
+    refreshes = provider.refresh_with != "none"
+    flow = ("-", "-", "-", "-")  # no code flow, no trip
+    if provider.has_code_flow:
+        rotates = provider.refresh_token_rotates if refreshes else "-"
+        flow = (pkce(provider), "yes" if refreshes else "no", rotates, "yes" if provider.revokes else "no")
+    return (provider.slug, provider.name, *flow, provider.checked.isoformat())
 
 
 def pkce(provider: Provider) -> str:
@@ -107,12 +105,15 @@ def pkce(provider: Provider) -> str:
 
 def description(provider: Provider) -> Iterator[str]:
     yield f"{provider.name} ({provider.slug})"
-    yield from section("Register an app there", (f"{n}. {step}" for n, step in enumerate(provider.setup, start=1)))
+    yield from section(
+        "Register an app there" if provider.has_code_flow else "What to do there",
+        (f"{n}. {step}" for n, step in enumerate(provider.setup, start=1)),
+    )
     yield from section("Callback URL", callback_urls(provider))
     yield from section("Endpoints", pairs(endpoints(provider)))
     yield from section("Requests", pairs(requests_of(provider)))
-    yield from section("Variables", variables(provider.variables))
-    yield from section("Credentials", kinds(provider))
+    yield from section("Variables", variables(provider))
+    yield from section("Credentials", credentials(provider))
     sources = f"{provider.confirmed_by} independent sources" if provider.confirmed_by else "the documentation alone"
     facts = {"documentation": provider.docs, "checked": provider.checked.isoformat(), "confirmed by": sources}
     yield from section("Facts", pairs(facts.items()))
@@ -131,6 +132,8 @@ def pairs(items: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def callback_urls(provider: Provider) -> Iterator[str]:
+    if not provider.has_code_flow:
+        return
     shared = f"{settings.PUBLIC_URL}/link/oauth2/callback/{provider.slug}"
     own = f"{shared}/<id of the OAuth app>"
     if provider.tenant_hosted:
@@ -152,6 +155,8 @@ def endpoints(provider: Provider) -> Iterator[tuple[str, str]]:
 
 
 def requests_of(provider: Provider) -> Iterator[tuple[str, str]]:
+    if not provider.has_code_flow:
+        return
     yield "client authentication", ", ".join(provider.token_endpoint_auth_methods_supported)
     yield "token request", provider.token_request_format
     yield "PKCE", pkce(provider)
@@ -163,10 +168,11 @@ def requests_of(provider: Provider) -> Iterator[tuple[str, str]]:
         yield "identity by", f"{provider.follow_up.method} {provider.follow_up.url}"
 
 
-def variables(declared: dict[str, Variable]) -> Iterator[str]:
-    for name, variable in declared.items():
-        needed = "required" if variable.required and not variable.default else "optional"
-        yield f"{name}: {variable.label} ({variable.kind}, {needed}, from {', '.join(variable.sources)})"
+def variables(provider: Provider) -> Iterator[str]:
+    for name, variable in provider.variables.items():
+        marks = [variable.kind, "required" if variable.required and not variable.default else "optional"]
+        marks += [f"from {', '.join(variable.sources)}"] if provider.has_code_flow else []
+        yield f"{name}: {variable.label} ({', '.join(marks)})"
         facts = {
             "example": variable.example,
             "default": variable.default,
@@ -177,10 +183,11 @@ def variables(declared: dict[str, Variable]) -> Iterator[str]:
         yield from (f"  {line}" for line in pairs(facts.items()))
 
 
-def kinds(provider: Provider) -> Iterator[str]:
-    yield f"{provider.kind}: {properties(provider.credential)}"
-    for kind, declared in provider.kinds.items():
-        yield f"{kind}: {properties(declared.properties)}"
+def credentials(provider: Provider) -> Iterator[str]:
+    for kind in kinds.of(provider):
+        app = "with an OAuth app" if kind.needs_oauth_app else "without an OAuth app"
+        yield f"{kind.name}: {kind.label} ({app})"
+        yield f"  {properties(kind.properties)}"
 
 
 def properties(declared: dict[str, Property]) -> str:
