@@ -27,3 +27,12 @@ def when_ready(server: object) -> None:
     from django.urls import get_resolver
 
     get_resolver().url_patterns  # noqa: B018
+
+
+def post_worker_init(worker: object) -> None:
+    """What a process before this one could not commit is put into its rows."""
+    import threading
+
+    from credentials.refresh import spool
+
+    threading.Thread(target=spool.replay_until_empty, daemon=True).start()

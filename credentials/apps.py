@@ -7,7 +7,11 @@ class CredentialsConfig(AppConfig):
     verbose_name = "Connections"
 
     def ready(self) -> None:
+        from credentials.deletion import revoke_later
         from credentials.link.flow.callback import give_back_pending
+        from credentials.models import Credential
         from oauth_apps.models import OAuthApp
 
         pre_delete.connect(give_back_pending, sender=OAuthApp)
+        pre_delete.connect(give_back_pending, sender=Credential)
+        pre_delete.connect(revoke_later, sender=Credential)

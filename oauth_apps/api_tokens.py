@@ -4,8 +4,9 @@ import re
 import secrets
 import string
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db.models import Q
 from django.utils import timezone
@@ -77,6 +78,10 @@ def is_use_worth_noting(token: ApiToken) -> bool:
 
 def note_use(token: ApiToken) -> None:
     """Writes `last_used_at`, unless another request has done so within the minute."""
+    note_uses([token.pk])
+
+
+def note_uses(token_ids: Iterable[UUID]) -> None:
     now = timezone.now()
     unnoted = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - NOTED_EVERY)
-    ApiToken.objects.filter(unnoted, pk=token.pk).update(last_used_at=now)
+    ApiToken.objects.filter(unnoted, pk__in=list(token_ids)).update(last_used_at=now)

@@ -3,11 +3,12 @@
 import hmac
 import uuid
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
@@ -229,8 +230,10 @@ class OAuthApp(models.Model):
 
 @receiver(post_delete, sender=OAuthApp)
 def forget_in_sandbox(instance: OAuthApp, **_: Any) -> None:
-    """However it was deleted: by itself, with its account, or by a queryset."""
-    registrations.forget(instance.id)
+    """However it was deleted: by itself, with its account, or by a queryset. After the commit, and what was asked for
+    before: tokens that are given back then are still known there.
+    """
+    transaction.on_commit(partial(registrations.forget, instance.id))
 
 
 class IdempotencyRecordQuerySet(models.QuerySet["IdempotencyRecord"]):

@@ -9,7 +9,8 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import ProgrammingError, transaction
 from django.db.models import Model
 
-from .lib.encryption import SealedField, key_ring, keys_in_use, sealed_fields
+from credentials.refresh import spool
+from sequin_auth.lib.encryption import SealedField, key_ring, keys_in_use, sealed_fields
 
 
 @register(Tags.database)
@@ -27,6 +28,7 @@ def no_key_is_missing(*, databases: Sequence[str] | None = None, **_: Any) -> li
                 used.update(key_id for key_id in keys_in_use(field) if key_id)
         except ProgrammingError:  # its table or column waits for a migration
             continue
+    used.update(key_id for key_id in spool.keys_in_use() if key_id)
     return [
         Error(
             f"Stored secrets are sealed with the key {key_id}, which ENCRYPTION_KEYS does not hold.",

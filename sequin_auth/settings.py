@@ -204,7 +204,8 @@ REST_FRAMEWORK = {
 }
 
 # Jobs
-PROCRASTINATE_IMPORT_PATHS = ["credentials.purge"]
+PROCRASTINATE_IMPORT_PATHS = ["credentials.purge", "credentials.refresh.sweep", "credentials.refresh.watch"]
+USES_WRITTEN_EVERY = 5.0  # seconds in which reads of credentials are collected; 0: nobody writes them
 
 # Logs
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()

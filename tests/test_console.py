@@ -8,13 +8,17 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 
-from credentials.models import Authorization
+from credentials.models import Authorization, Credential
 from oauth_apps import api_tokens
 from oauth_apps.models import Account, ApiToken, Membership, OAuthApp, RedirectURI
+from tests.credentials.stored import keep
 from tests.link.trip import Trip
 
 CANARIES = ("canary-client-secret", "canary-access-token", "canary-refresh-token")
-MODELS = ("oauth_apps_oauthapp", "oauth_apps_redirecturi", "oauth_apps_apitoken", "credentials_authorization")
+MODELS = (
+    "oauth_apps_oauthapp", "oauth_apps_redirecturi", "oauth_apps_apitoken", "credentials_authorization",
+    "credentials_credential",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -71,6 +75,8 @@ def test_a_member_finds_nothing_of_another_account(member: Client, trip: Trip, o
     )
     RedirectURI.objects.create(account=other_account, redirect_uri="https://spice.example.com/")
     api_tokens.issue(other_account, name="Spice token")
+    keep(other_account, "stripe_key", None, secret="sk_test_spice")
+    Credential.objects.update(name="Spice")
 
     for model in MODELS:
         page = member.get(reverse(f"admin:{model}_changelist"))
@@ -90,13 +96,16 @@ def test_no_page_shows_a_secret(superuser: Client, trip: Trip) -> None:
     """E04, H04"""
     trip.code(state="s1")
     api_tokens.issue(trip.oauth_app.account)
+    tokens = {"access_token": "canary-access-token", "refresh_token": "canary-refresh-token"}
+    keep(trip.oauth_app.account, "stripe_oauth2", trip.oauth_app, stripe_user_id="acct_1", livemode=True, **tokens)
     pages = [reverse("admin:index"), reverse("admin:oauth_apps_oauthapp_add")]
     pages += [
         reverse(f"admin:{model}_changelist") for model in (*MODELS, "oauth_apps_account", "oauth_apps_membership")
     ]
-    rows = (OAuthApp.objects.get(), ApiToken.objects.get(), Authorization.objects.get(), RedirectURI.objects.get())
+    rows = [model.objects.get() for model in (OAuthApp, ApiToken, Authorization, RedirectURI, Credential)]
     pages += [reverse(f"admin:{row._meta.db_table}_change", args=[row.pk]) for row in rows]
     pages.append(reverse("admin:oauth_apps_oauthapp_delete", args=[rows[0].pk]))
+    pages.append(reverse("admin:credentials_credential_delete", args=[rows[-1].pk]))
     pages.append(reverse("admin:oauth_apps_oauthapp_history", args=[rows[0].pk]))
 
     for path in pages:

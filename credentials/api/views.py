@@ -1,89 +1,141 @@
-"""`/v1/credentials/start-auth`: a start link for one end user."""
+"""`/v1/credentials`, but for what has a file of its own: access tokens, start links, reconnections."""
 
-import json
-import secrets
-from typing import Any
-from urllib.parse import urlencode
+import re
+from typing import ClassVar, cast
+from uuid import UUID
 
-from django.conf import settings
+import structlog
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError, QuerySet, RestrictedError
+from django.http import StreamingHttpResponse
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from credentials.api.serializers import StartAuthSerializer
-from credentials.link.errors import RedirectURINotRegistered
-from credentials.link.flow.start import requested_redirect_uri
-from credentials.link.forms import Query
-from credentials.models import StartLink
+from credentials import checks, imports
+from credentials.api import export
+from credentials.api.ndjson_import import MEDIA_TYPE, Upload, import_lines
+from credentials.api.representation import representation
+from credentials.api.serializers import NO_SUCH_APP, ChangesSerializer, CredentialSerializer, OAuthAppsOf, fields_of
+from credentials.link.forms import canonical_uuid
+from credentials.models import Credential, CredentialQuerySet
 from oauth_apps.api.account_view import AccountView
-from oauth_apps.models import OAuthApp
-from providers.variables import VariableNotAccepted
-from sequin_auth.lib.api.errors import Invalid
-from sequin_auth.lib.api.fields import TimestampField
+from oauth_apps.models import ApiToken, HealthStatus
+from providers.kinds import PropertiesNotAccepted
+from sequin_auth.lib.api import CursorPagination, client_address
+from sequin_auth.lib.api.errors import Conflict, Invalid
+from sequin_auth.lib.api.fields import with_metadata
 from sequin_auth.lib.api.views import body
-from sequin_auth.lib.encryption import digest
+
+log = structlog.get_logger("credentials")
+
+FILTERS = ("provider", "kind", "health.status", "metadata", "oauth_app_id")
+NAME = re.compile(r"[a-z0-9_-]{1,120}", re.ASCII)  # of a provider or a kind, be it in the catalogue or no longer
 
 
-class StartAuth(AccountView):
-    """POST: a link of single use; nothing of what it was made with can be changed by whoever opens it."""
+class CredentialView(AccountView):
+    def credentials(self, request: Request) -> CredentialQuerySet:
+        return Credential.objects.of(self.account(request)).whole()
+
+    def credential(self, request: Request, credential_id: UUID) -> Credential:
+        return get_object_or_404(self.credentials(request), pk=credential_id)
+
+    def locked(self, request: Request, credential_id: UUID) -> Credential:
+        return get_object_or_404(self.credentials(request).select_for_update(of=("self",)), pk=credential_id)
+
+
+class CredentialList(CredentialView):
+    query_parameters: ClassVar = {"GET": ("limit", "cursor", *FILTERS)}
+
+    def get(self, request: Request) -> Response:
+        pages = CursorPagination()
+        rows = pages.paginate_queryset(filtered(self.credentials(request), request), request)
+        return pages.get_paginated_response([representation(row) for row in rows])
 
     def post(self, request: Request) -> Response:
-        serializer = StartAuthSerializer(data=body(request))
-        serializer.is_valid(raise_exception=True)
-        wanted = serializer.validated_data
-        oauth_app = self.oauth_app(request, wanted["oauth_app_id"])
-        token = secrets.token_urlsafe(32)
-        link = StartLink.objects.create(
-            oauth_app=oauth_app,
-            token_hash=digest(token),
-            query=start_query(oauth_app, wanted),
-            variables=accepted_variables(oauth_app, wanted),
-            client_state_json=json.dumps(wanted["state"]) if "state" in wanted else None,
-            expires_at=timezone.now() + StartLink.LIFETIME,
-        )
-        answer = {
-            "start_url": f"{settings.PUBLIC_URL}/link/oauth2/start/{token}",
-            "expires_at": TimestampField().to_representation(link.expires_at),
-        }
-        return Response(answer, status=201)
-
-    def oauth_app(self, request: Request, oauth_app_id: str) -> OAuthApp:
-        oauth_app = OAuthApp.objects.of(self.account(request)).enabled().filter(pk=oauth_app_id).first()
-        if oauth_app is None:
-            raise Invalid({"oauth_app_id": ["There is no enabled OAuth app with this id."]})
-        return oauth_app
-
-
-def start_query(oauth_app: OAuthApp, wanted: dict[str, Any]) -> str:
-    """The parameters of the start URL that the link stands for. Raises Invalid."""
-    kind = wanted.get("credential_kind")
-    if kind is not None and kind not in {oauth_app.definition.kind, oauth_app.provider}:
-        raise Invalid({"credential_kind": [f"Must be {oauth_app.definition.kind}, which this OAuth app yields."]})
-    params = {"client_id": str(oauth_app.pk), "redirect_uri": wanted["redirect_uri"], "scope": wanted.get("scope", "")}
-    if isinstance(wanted.get("state"), str):
-        params["state"] = wanted["state"]
-    query = urlencode(params)
-    try:
-        requested_redirect_uri(Query(query), oauth_app)
-    except RedirectURINotRegistered as exc:
-        raise Invalid({"redirect_url": ["Is not registered: POST /v1/redirect-uris."]}) from exc
-    return query
-
-
-def accepted_variables(oauth_app: OAuthApp, wanted: dict[str, Any]) -> dict[str, str]:
-    """The developer's own word for where his user is. Raises Invalid."""
-    provider = oauth_app.definition
-    accepted: dict[str, str] = {}
-    for name, value in wanted["variables"].items():
-        if name not in provider.variables:
-            known = ", ".join(provider.variables) or "none"
-            raise Invalid({"variables": [f"There is one that this provider does not have. It has: {known}."]})
         try:
-            accepted[name] = provider.variables[name].accept(name, value)
-        except VariableNotAccepted as exc:
-            raise Invalid({"variables": [f"{exc}."]}) from exc
-        if oauth_app.variables.get(name, accepted[name]) != accepted[name]:
-            raise Invalid({"variables": [f"{name} is fixed on the OAuth app to another value."]})
-    if provider.needs_own_callback(accepted, has_secret=True) and not oauth_app.own_callback:
-        raise Invalid({"variables": ["A customer's own host needs an OAuth app with own_callback."]})
-    return accepted
+            return self.once(request, lambda: self.create(request))
+        except IntegrityError as exc:  # told by the commit
+            raise Invalid({"oauth_app_id": [NO_SUCH_APP]}) from exc
+
+    @sensitive_variables()
+    def create(self, request: Request) -> Response:
+        account = self.account(request)
+        serializer = CredentialSerializer(data=body(request), context={"oauth_apps": OAuthAppsOf(account)})
+        serializer.is_valid(raise_exception=True)
+        try:
+            credential, is_new = imports.keep(account, serializer.validated_data)
+        except PropertiesNotAccepted as exc:
+            raise Invalid(fields_of(exc)) from exc
+        return Response(representation(credential), status=201 if is_new else 200)
+
+
+class CredentialDetail(CredentialView):
+    def get(self, request: Request, credential_id: UUID) -> Response:
+        return Response(representation(self.credential(request, credential_id)))
+
+    def patch(self, request: Request, credential_id: UUID) -> Response:
+        data = body(request)  # read before the row is locked
+        with transaction.atomic():
+            credential = self.locked(request, credential_id)
+            serializer = ChangesSerializer(data=data)
+            serializer.is_valid(raise_exception=True)
+            for name, value in serializer.validated_data.items():
+                setattr(credential, name, value)
+            credential.updated_at = timezone.now()
+            credential.save(update_fields=[*serializer.validated_data, "updated_at"])
+        return Response(representation(credential))
+
+    def delete(self, request: Request, credential_id: UUID) -> Response:
+        try:
+            with transaction.atomic():
+                self.locked(request, credential_id).delete()
+        except (ProtectedError, RestrictedError) as exc:
+            raise Conflict("This credential is in use.", code="in_use") from exc
+        return Response({"id": str(credential_id), "deleted": True})
+
+
+class CredentialCheck(CredentialView):
+    """Asks the provider; what it says is in the health of the answer."""
+
+    def post(self, request: Request, credential_id: UUID) -> Response:
+        checks.check(self.credential(request, credential_id))
+        return Response(representation(self.credential(request, credential_id)))
+
+
+class CredentialExport(CredentialView):
+    scope = "reveal"
+    http_method_names = ["get"]  # HEAD would open every seal for nothing
+    query_parameters: ClassVar = {"GET": FILTERS}
+
+    def get(self, request: Request) -> StreamingHttpResponse:
+        credentials = filtered(self.credentials(request), request)
+        token = cast(ApiToken, request.auth)
+        client = client_address(request)
+        log.info("credentials_exported", account=str(token.account_id), api_token=str(token.pk), client=client)
+        return StreamingHttpResponse(export.lines(credentials), content_type=MEDIA_TYPE)
+
+
+class CredentialImport(AccountView):
+    def post(self, request: Request) -> Response:
+        return Response(import_lines(self.account(request), Upload(request)))
+
+
+def filtered(credentials: CredentialQuerySet, request: Request) -> QuerySet[Credential]:
+    """Raises Invalid."""
+    query = request.query_params
+    errors: dict[str, list[str]] = {}
+    for name in ("provider", "kind"):
+        if not NAME.fullmatch(query.get(name, "any")):
+            errors[name] = [f"Must be the name of a {name}: GET /v1/providers lists them."]
+    if query.get("health.status", "ok") not in HealthStatus.values:
+        errors["health.status"] = [f"Must be one of {', '.join(HealthStatus.values)}."]
+    if "oauth_app_id" in query and canonical_uuid(query["oauth_app_id"]) is None:
+        errors["oauth_app_id"] = ["Must be the id of an OAuth app: a UUID in lower case."]
+    if errors:
+        raise Invalid(errors)
+    columns = {"health.status": "health_status"}
+    wanted = {columns.get(name, name): query[name] for name in FILTERS if name in query and name != "metadata"}
+    return with_metadata(credentials.filter(**wanted), query.get("metadata"))

@@ -4,6 +4,7 @@ settings.py names these classes, so Django REST framework imports them before it
 """
 
 import re
+from collections.abc import Container
 from typing import cast
 
 from django.http import HttpRequest
@@ -24,18 +25,37 @@ def authenticate(request: HttpRequest | Request) -> ApiToken:
 
     A token in the query or in the body counts for nothing, and no session stands in for one.
     """
+    token = api_tokens.find(shown(request))
+    if token is None:
+        raise refused()
+    return token
+
+
+def shown(request: HttpRequest | Request) -> str:
+    """The text that is shown as an API token. Raises Unauthorized if there is none, or it cannot be one."""
     header = request.META.get("HTTP_AUTHORIZATION", "")
     if not header:
         raise Unauthorized
     bearer = BEARER.fullmatch(header.strip())
-    token = api_tokens.find(bearer[1]) if bearer else None
-    if token is None:
-        raise Unauthorized(
-            "The API token is unknown, expired or revoked.",
-            code="invalid_token",
-            challenge='Bearer error="invalid_token"',
+    if bearer is None or not api_tokens.is_well_formed(bearer[1]):
+        raise refused()
+    return bearer[1]
+
+
+def refused() -> Unauthorized:
+    return Unauthorized(
+        "The API token is unknown, expired or revoked.", code="invalid_token", challenge='Bearer error="invalid_token"'
+    )
+
+
+def demand_scope(needed: str, scopes: Container[str]) -> None:
+    """Raises Forbidden. Source: RFC 6750, 3.1."""
+    if needed not in scopes:
+        raise Forbidden(
+            f"This needs an API token with the scope {needed}.",
+            code="insufficient_scope",
+            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
         )
-    return token
 
 
 class ApiTokenAuthentication(BaseAuthentication):
@@ -53,10 +73,5 @@ class HasScope(BasePermission):
 
     def has_permission(self, request: Request, view: object) -> bool:
         needed = getattr(view, "scope", None) or ("read" if request.method in READING_METHODS else "write")
-        if needed in cast(ApiToken, request.auth).scopes:
-            return True
-        raise Forbidden(
-            f"This needs an API token with the scope {needed}.",
-            code="insufficient_scope",
-            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'},
-        )
+        demand_scope(needed, cast(ApiToken, request.auth).scopes)
+        return True

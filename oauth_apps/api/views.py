@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import ProtectedError, QuerySet
+from django.db.models import ProtectedError, QuerySet, RestrictedError
 from django.shortcuts import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -65,11 +65,11 @@ class OAuthAppDetail(AccountView):
         secret = {"client_secret": values.pop("client_secret")} if "client_secret" in values else {}
         changes = secret | {name: value for name, value in values.items() if value != getattr(oauth_app, name)}
         moves = bool(changes.keys() & {"variables", "environment"})
-        if moves and registration.has_open_authorizations(oauth_app):
-            raise Conflict(
-                "End users are on their way with this OAuth app; try again when their links have expired.",
-                code="authorizations_open",
-            )
+        if moves:
+            try:
+                registration.demand_freedom_to_move(oauth_app)
+            except registration.MustStay as exc:
+                raise Conflict(str(exc), code=exc.code) from exc
         for name, value in changes.items():
             setattr(oauth_app, name, value)
         if moves:
@@ -77,13 +77,16 @@ class OAuthAppDetail(AccountView):
         oauth_app.save(update_fields=[*changes, *(HEALTH if moves else ()), "updated_at"])
 
     def delete(self, request: Request, oauth_app_id: UUID) -> Response:
-        read_flag(request, "cascade")
+        cascade = read_flag(request, "cascade")
         try:
             with transaction.atomic():
-                get_object_or_404(
+                oauth_app = get_object_or_404(
                     OAuthApp.objects.of(self.account(request)).select_for_update(), pk=oauth_app_id
-                ).delete()
-        except ProtectedError as exc:
+                )
+                if cascade:
+                    oauth_app.credentials.all().delete()
+                oauth_app.delete()
+        except (ProtectedError, RestrictedError) as exc:
             raise Conflict(
                 "Credentials were made with this OAuth app: delete them first, or with it by ?cascade=true.",
                 code="has_credentials",

@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -46,7 +47,7 @@ from sequin_auth.lib.addresses import is_public, resolve
 
 CONNECT_TIMEOUT = 5.0  # seconds, for the name and the connection together
 LARGEST_ANSWER = 256 * 1024  # bytes, decoded
-CALLS_AT_ONCE = 8  # per host and port
+CALLS_AT_ONCE = 8  # per host and port, unless a context allows itself more
 PATIENCE = 0.25  # seconds to wait for one of them; fifty that wait must not hold every thread for long
 LATE = "No whole answer within the deadline."
 HEADERS = {"User-Agent": f"SequinAuth/{__version__}", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
@@ -213,6 +214,7 @@ def lies_within(url: str, prefix: str) -> bool:
 
 in_flight: Counter[str] = Counter()
 turn = threading.Condition()
+calls_at_once: ContextVar[int | None] = ContextVar("calls_at_once", default=None)
 
 
 class Call:
@@ -263,9 +265,9 @@ class Call:
 @contextmanager
 def bulkhead(call: Call) -> Iterator[None]:
     """A place among the calls to one host and port, so that a provider that hangs takes no other with it."""
-    authority = call.destination.authority
+    authority, most = call.destination.authority, calls_at_once.get() or CALLS_AT_ONCE
     with turn:
-        if not turn.wait_for(lambda: in_flight[authority] < CALLS_AT_ONCE, min(PATIENCE, call.time_left())):
+        if not turn.wait_for(lambda: in_flight[authority] < most, min(PATIENCE, call.time_left())):
             raise Busy("Too many calls to this host are under way.")
         in_flight[authority] += 1
     try:

@@ -19,7 +19,7 @@ FIELDS: Final = frozenset(
     {
         "event", "level", "logger", "timestamp", "exception", "exc_info", "stack_info", "request_id",
         "method", "path", "route", "status", "ms", "client",
-        "account", "api_token", "authorization", "oauth_app", "provider", "reason", "replayed", "count",
+        "account", "api_token", "authorization", "credential", "oauth_app", "provider", "reason", "replayed", "count",
     }
 )  # fmt: skip
 CUTS: Final = [

@@ -123,7 +123,11 @@ def test_old_trips_go_after_a_day(trip: Trip, account: Account, capsys: pytest.C
 def test_it_runs_by_itself_every_minute() -> None:
     schedules = {task.task.name: task.cron for task in app.periodic_registry.periodic_tasks.values()}
 
-    assert schedules == {"credentials.purge.purge_job": "* * * * *"}
+    assert schedules == {
+        "credentials.purge.purge_job": "* * * * *",
+        "credentials.refresh.sweep.refresh_due_job": "* * * * *",
+        "credentials.refresh.watch.warn_of_ends_job": "17 * * * *",
+    }
 
 
 def test_a_grant_says_nothing_of_itself() -> None:

@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db.models import ProtectedError
 from django.test import Client
 from django.utils import timezone
 from responses import RequestsMock
 
-from credentials.models import Authorization, Step
+from credentials.models import Authorization, Credential, Step
 from oauth_apps.models import OAuthApp
+from tests.credentials.stored import keep
 from tests.oauth_apps.conftest import NewApp
 
 TOKEN_ENDPOINT = "https://acme.example/token"
@@ -56,6 +56,21 @@ def test_a_host_does_not_change_under_an_open_flow(
     assert (shop_app.name, shop_app.variables, shop_app.environment) == ("Spice", {"shop": "mine"}, "live")
 
 
+def test_a_host_does_not_change_under_credentials(api: Client, shop_app: OAuthApp) -> None:
+    """D18: their secrets would be sent to another place than they came from"""
+    Credential.objects.create(
+        account=shop_app.account, oauth_app=shop_app, provider="shop", kind="shop_oauth2", identity_hash=bytes(32)
+    )
+
+    response = patched(api, shop_app, variables={"shop": "other"})
+    secret = patched(api, shop_app, client_secret="new")
+
+    assert (response.status_code, response.json()["code"]) == (409, "has_credentials")
+    assert secret.status_code == 200
+    shop_app.refresh_from_db()
+    assert (shop_app.variables, shop_app.client_secret) == ({"shop": "mine"}, "new")
+
+
 def test_what_is_not_the_host_may_change_under_an_open_flow(api: Client, shop_app: OAuthApp) -> None:
     start(shop_app)
 
@@ -76,17 +91,41 @@ def test_a_host_changes_when_all_have_come_back(api: Client, shop_app: OAuthApp,
 # ---- delete -------------------------------------------------------------------------------------------------------
 
 
-def test_it_refuses_to_delete_under_credentials(
-    api: Client, acme_app: OAuthApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def delete(*_: Any) -> None:
-        raise ProtectedError("", {acme_app})
+@pytest.mark.parametrize("query", ["", "?cascade=false"])
+def test_it_refuses_to_delete_under_credentials(api: Client, acme_app: OAuthApp, query: str) -> None:
+    keep(acme_app.account, "acme_oauth2", acme_app, access_token="canary", user_id="1")
 
-    monkeypatch.setattr(OAuthApp, "delete", delete)
-
-    response = api.delete(f"/v1/oauth-apps/{acme_app.id}")
+    response = api.delete(f"/v1/oauth-apps/{acme_app.id}{query}")
 
     assert (response.status_code, response.json()["code"]) == (409, "has_credentials")
+    assert Credential.objects.count() == OAuthApp.objects.count() == 1
+
+
+@pytest.mark.parametrize("query", ["?cascade=1", "?cascade=", "?cascade=true&cascade=true"])
+def test_a_cascade_is_asked_for_in_one_way(api: Client, acme_app: OAuthApp, query: str) -> None:
+    keep(acme_app.account, "acme_oauth2", acme_app, access_token="canary", user_id="1")
+
+    assert api.delete(f"/v1/oauth-apps/{acme_app.id}{query}").status_code == 422
+    assert Credential.objects.exists()
+
+
+def test_a_cascade_takes_this_apps_credentials_and_no_others(api: Client, new_app: NewApp) -> None:
+    mine, other = new_app(), new_app(client_id="acme-2")
+    keep(mine.account, "acme_oauth2", mine, access_token="canary", user_id="1")
+    stays = keep(mine.account, "acme_oauth2", other, access_token="canary", user_id="1")
+
+    response = api.delete(f"/v1/oauth-apps/{mine.id}?cascade=true")
+
+    assert (response.status_code, response.json()) == (200, {"id": str(mine.id), "deleted": True})
+    assert [OAuthApp.objects.get().pk, Credential.objects.get().pk] == [other.pk, stays.pk]
+
+
+def test_another_account_cascades_nothing(other_api: Client, acme_app: OAuthApp) -> None:
+    """D01"""
+    keep(acme_app.account, "acme_oauth2", acme_app, access_token="canary", user_id="1")
+
+    assert other_api.delete(f"/v1/oauth-apps/{acme_app.id}?cascade=true").status_code == 404
+    assert Credential.objects.exists()
 
 
 def test_flows_go_with_their_app(api: Client, acme_app: OAuthApp) -> None:

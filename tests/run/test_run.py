@@ -167,13 +167,14 @@ def test_the_curl_trip_of_the_readme_arrives(
         check=True,
     )
 
-    back, answer = printed.stdout.strip().splitlines()[-2:]
+    back, answer, kept = printed.stdout.strip().splitlines()[-3:]
     assert re.fullmatch(r"https://app\.example\.com/callback/stripe\?code=[A-Za-z0-9]{35}&state=xyz", back)
     token = json.loads(answer)
     assert token["state"] == "xyz"
     assert token["credential"]["properties"]["kind"] == "stripe_oauth2"
     oauth_app = api.get(f"/v1/oauth-apps/{token['credential']['oauth_app_id']}").json()
     assert oauth_app["health"]["status"] == "ok"
+    assert json.loads(kept)["access_token"] == token["access_token"]
 
 
 def test_its_logs_hold_no_secret(checkout: Checkout, first: Running, browser: httpx.Client) -> None:

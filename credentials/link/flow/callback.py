@@ -1,7 +1,6 @@
 """From the provider back to the developer's redirect URI."""
 
 from collections.abc import Mapping
-from copy import copy
 from typing import Any
 
 import msgspec
@@ -10,11 +9,14 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.views.decorators.debug import sensitive_variables
 
+from credentials import reconnect
 from credentials.link.errors import StateNotAccepted
 from credentials.link.flow.start import id_token_nonce
 from credentials.link.forms import Query
 from credentials.link.redirects import with_params
-from credentials.models import Authorization, Grant, Step
+from credentials.models import Authorization, Credential, Grant, Step
+from credentials.reconnect import ReconnectionRefused
+from credentials.revocation import give_back_unused
 from oauth_apps import health
 from oauth_apps.models import OAuthApp
 from providers import catalogue, identity, oauth2
@@ -26,7 +28,7 @@ from sequin_auth.lib.encryption import Unreadable
 
 log = structlog.get_logger("link")
 
-MOST_GIVEN_BACK = 20  # of one OAuth app, while somebody waits for its deletion
+MOST_GIVEN_BACK = 20  # of one OAuth app or credential, while somebody waits for its deletion
 BINDINGS = {
     "context_mismatch": "This answer belongs to another provider or OAuth app.",
     "session_mismatch": "This connection was begun in another browser.",
@@ -58,25 +60,24 @@ def callback(*, callback_url: str, browser: str, query: Query) -> Arrival:
         raise StateNotAccepted(BINDINGS[broken], error=broken, title="This link was opened somewhere else")
     oauth_app = still_connectable(authorization)
 
-    answer = query.as_dict()
     try:
         provider, client = as_at_the_start(authorization, oauth_app)
-        tokens, properties = exchanged(provider, client, authorization, query, answer)
+        grant = exchanged(provider, client, authorization, oauth_app, query)
     except IssuerMismatch as exc:
         authorization.fail("issuer_mismatch", str(exc))
         raise StateNotAccepted(str(exc), error="issuer_mismatch") from exc
     except ProviderError as exc:
         health.observe(oauth_app, exc)
-        authorization.fail(exc.error, str(exc))
+        authorization.fail(exc.reason if isinstance(exc, ReconnectionRefused) else exc.error, str(exc))
         return Arrival(way_back(authorization, error=exc.error, error_description=str(exc)), authorization, problem=exc)
 
     try:
-        code = authorization.grant(Grant.of(tokens, properties))
+        code = authorization.grant(grant)
     except DatabaseError:
-        revoke_quietly(provider, client, tokens, properties)
+        give_back_tokens(provider, client, grant, grant.properties)
         raise
     if code is None:
-        revoke_quietly(provider, client, tokens, properties)
+        give_back_tokens(provider, client, grant, grant.properties)
         raise withdrawn(authorization)
     health.observe(oauth_app, None)
     return Arrival(way_back(authorization, code=code), authorization)
@@ -119,21 +120,30 @@ def as_at_the_start(authorization: Authorization, oauth_app: OAuthApp) -> tuple[
 
 @sensitive_variables()
 def exchanged(
-    provider: Provider, client: Client, authorization: Authorization, query: Query, answer: Mapping[str, str]
-) -> tuple[TokenResponse, dict[str, Any]]:
-    """The tokens for the provider's code, and whose they are. Raises ProviderError."""
+    provider: Provider, client: Client, authorization: Authorization, oauth_app: OAuthApp, query: Query
+) -> Grant:
+    """The tokens for the provider's code, and whose they are.
+
+    Raises ProviderError; ReconnectionRefused if they are not those that a reconnection is for.
+    """
+    answer = query.as_dict()
     code = oauth2.read_callback(provider, client, answer, repeated=query.repeated("code", "error", "iss"))
     tokens = oauth2.exchange_code(
         provider, client, code, redirect_uri=authorization.callback_url, code_verifier=authorization.code_verifier or ""
     )
     if tokens.scope is None and authorization.scopes:  # absent is as requested (RFC 6749, 5.1)
         tokens = msgspec.structs.replace(tokens, scope=" ".join(authorization.scopes))
+    properties: dict[str, Any] = {}
     try:
         nonce = id_token_nonce(query.text("state"))
-        return tokens, identity.properties(provider, client, tokens, callback=answer, nonce=nonce)
-    except ProviderError:
-        revoke_quietly(provider, client, tokens, {})
+        properties = identity.properties(provider, client, tokens, callback=answer, nonce=nonce)
+        grant = Grant.of(provider, tokens, properties)
+        if authorization.credential_id is not None:
+            reconnect.refuse_others(authorization, oauth_app, grant)
+    except (ProviderError, DatabaseError):
+        give_back_tokens(provider, client, tokens, properties)
         raise
+    return grant
 
 
 def give_back(authorization: Authorization, oauth_app: OAuthApp) -> None:
@@ -144,17 +154,20 @@ def give_back(authorization: Authorization, oauth_app: OAuthApp) -> None:
     except (Unreadable, LookupError, ValueError, ProviderError) as exc:
         log.warning("tokens_not_given_back", authorization=str(authorization.pk), reason=type(exc).__name__)
         return
-    revoke_quietly(provider, client, grant, grant.properties)
+    give_back_tokens(provider, client, grant, grant.properties)
 
 
-def give_back_pending(instance: OAuthApp, **_: Any) -> None:
-    """An OAuth app is deleted, maybe with its account: what nobody has fetched yet goes back after the commit."""
-    pending = list(Authorization.objects.filter(oauth_app=instance, step=Step.GRANTED)[:MOST_GIVEN_BACK])
-    oauth_app = copy(instance)  # deleting takes the primary key from the instance, without which no seal opens
+def give_back_pending(instance: OAuthApp | Credential, **_: Any) -> None:
+    """An OAuth app or a credential is deleted, maybe with its account: what nobody has fetched yet goes back after the
+    commit.
+    """
+    rows = Authorization.objects.filter(step=Step.GRANTED).select_related("oauth_app")
+    mine = rows.filter(oauth_app=instance) if isinstance(instance, OAuthApp) else rows.filter(credential=instance)
+    pending = list(mine[:MOST_GIVEN_BACK])
 
     def give_them_back() -> None:
         for authorization in pending:
-            give_back(authorization, oauth_app)
+            give_back(authorization, authorization.oauth_app)
 
     if pending:
         transaction.on_commit(give_them_back, robust=True)
@@ -166,22 +179,13 @@ def way_back(authorization: Authorization, **params: str) -> str:
 
 
 @sensitive_variables()
-def revoke_quietly(
+def give_back_tokens(
     provider: Provider, client: Client, tokens: TokenResponse | Grant, properties: Mapping[str, Any]
 ) -> None:
-    """Give back tokens that nobody will use. Best effort: the provider's failure changes nothing here.
-
-    Where a revocation ends all that the account ever granted, there is none: an older connection would die with them.
-    """
-    if provider.revocation.whole_grant:
-        return
-    try:
-        oauth2.revoke(
-            provider,
-            client,
-            access_token=tokens.access_token,
-            refresh_token=tokens.refresh_token or "",
-            properties=properties,
-        )
-    except ProviderError as exc:
-        log.warning("revocation_failed", provider=provider.slug, reason=exc.error)
+    give_back_unused(
+        provider,
+        client,
+        access_token=tokens.access_token,
+        refresh_token=tokens.refresh_token,
+        properties=properties,
+    )

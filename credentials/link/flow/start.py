@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -58,8 +59,20 @@ def start_by_link(token: str, page: Query) -> Departure | VariablesWanted:
     if link is None:
         raise StateNotAccepted("This link is unknown, was used already, or is older than five minutes.", error=EXPIRED)
     oauth_app = connectable(link.oauth_app)
-    askable = oauth_app.definition.variables.keys() - link.variables.keys()
-    return begin(Query(link.query).completed_by(page, names={*askable, "hosted"}), oauth_app, link)
+    return begin(Query(link.query).completed_by(page, names={*askable(link, oauth_app), "hosted"}), oauth_app, link)
+
+
+def askable(link: StartLink, oauth_app: OAuthApp) -> Iterable[str]:
+    """The variables that whoever opens the link may say: none that it holds; of a reconnection what is needed alone."""
+    definition: Provider = oauth_app.definition
+    if link.credential_id is not None:
+        missing = definition.missing_variables(fixed_by(link, oauth_app))
+        return [name for name in missing if not definition.variables[name].default]
+    return [name for name in definition.variables if name not in link.variables]
+
+
+def fixed_by(link: StartLink | None, oauth_app: OAuthApp) -> dict[str, str]:
+    return {**oauth_app.variables, **(link.variables if link else {})}
 
 
 def start(query: Query) -> Departure | VariablesWanted:
@@ -110,8 +123,7 @@ def depart(
         raise RequestRefused("The sandbox is switched off on this gateway.", error="server_error")
     code_challenge = requested_code_challenge(query)
     definition = oauth_app.definition
-    fixed = {**oauth_app.variables, **(link.variables if link else {})}
-    variables = requested_variables(query, oauth_app, definition, fixed)
+    variables = requested_variables(query, oauth_app, definition, fixed_by(link, oauth_app))
     if isinstance(variables, VariablesWanted):
         return variables
     scopes = requested_scopes(query, oauth_app, definition)
@@ -136,6 +148,8 @@ def depart(
         scopes=scopes,
         snapshot=snapshot_of(provider, oauth_app, variables),
         debug=query.wants_debug,
+        credential_id=link.credential_id if link else None,
+        any_identity=link.any_identity if link else False,
         expires_at=timezone.now() + timedelta(seconds=settings.STATE_TTL),
     )
     url = oauth2.authorization_url(

@@ -12,6 +12,7 @@ How `/v1` says no.
   - NotJSON               415 unsupported_media_type
   - Invalid               422 validation_failed       with `validation_errors`
   - TooManyRequests       429 too_many_requests       with `Retry-After`
+  - BadGateway            502 bad_gateway
   - Unavailable           503 unavailable             with `Retry-After`
 
 `code` is stable and for machines, `summary` for people: our own words, nothing that came from outside is in them.
@@ -20,6 +21,7 @@ How `/v1` says no.
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from math import ceil
 from typing import Any, ClassVar
 
@@ -31,6 +33,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 FIELD = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+MOST_FIELDS = 100  # that an answer names, of a body that has many more
 OAUTH_PATHS = ("/link/oauth2/token", "/link/oauth2/revoke")
 JSON_PATHS = ("/v1", "/.well-known", *OAUTH_PATHS)
 
@@ -120,7 +123,7 @@ class Invalid(ApiError):
 
     def __init__(self, errors: Mapping[str, Sequence[str]], **rest: Any) -> None:
         self.errors: dict[str, list[str]] = {}
-        for field, texts in errors.items():
+        for field, texts in islice(errors.items(), MOST_FIELDS):
             self.errors.setdefault(field if FIELD.fullmatch(field) else "body", []).extend(texts)
         super().__init__(validation_errors=self.errors, **rest)
 
@@ -138,6 +141,12 @@ class TooManyRequests(ApiError):
 
     def __init__(self, summary: str = "", *, retry_after: float, **rest: Any) -> None:
         super().__init__(summary, headers={"Retry-After": str(max(1, ceil(retry_after)))}, **rest)
+
+
+class BadGateway(ApiError):
+    status = 502
+    code = "bad_gateway"
+    summary = "The provider does not answer as it should."
 
 
 class Unavailable(ApiError):

@@ -31,7 +31,7 @@ class CursorPagination(BasePagination):
         cursor = request.query_params.get("cursor")
         if cursor is not None:
             created_at, row_id = read_cursor(cursor)
-            queryset = queryset.filter(created_at__lte=created_at).exclude(created_at=created_at, id__gte=row_id)
+            queryset = rows_after(queryset, created_at, row_id)
         rows = list(queryset.order_by("-created_at", "-id")[: limit + 1])
         if len(rows) > limit:
             last = rows[limit - 1]
@@ -47,6 +47,11 @@ class CursorPagination(BasePagination):
             "required": ["data", "next_cursor"],
             "properties": {"data": schema, "next_cursor": {"type": ["string", "null"]}},
         }
+
+
+def rows_after(queryset: Any, created_at: datetime, row_id: UUID) -> Any:
+    """The rows that follow that place, if the newest come first."""
+    return queryset.filter(created_at__lte=created_at).exclude(created_at=created_at, id__gte=row_id)
 
 
 def read_limit(text: str | None) -> int:

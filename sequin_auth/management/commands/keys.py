@@ -3,6 +3,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from credentials.refresh import spool
 from sequin_auth.lib.encryption import key_ring, keys_in_use, sealed_fields
 
 
@@ -17,6 +18,8 @@ class Command(BaseCommand):
         for field in sealed_fields():
             for key_id, count in keys_in_use(field).items():
                 used[key_id].append(f"  {field}: {count}")
+        for key_id, count in spool.keys_in_use().items():
+            used[key_id].append(f"  answers that wait for the database ({spool.folder()}): {count}")
 
         ring = key_ring()
         for key_id in ring.key_ids:

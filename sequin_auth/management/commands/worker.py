@@ -11,8 +11,11 @@ from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
 from procrastinate.exceptions import ConnectorException
 
+from credentials.refresh import sweep
+
 log = structlog.get_logger("worker")
 PAUSE: Final = 1.0  # seconds, until it looks for the database again
+JOBS_AT_ONCE: Final = 4  # so that a long sweep keeps nobody from purging
 GRACE: Final = 12.0  # seconds for jobs that are under way; a call to a provider ends within ten
 
 
@@ -27,7 +30,7 @@ async def work() -> None:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - asyncio.run made one
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, stop, task)
     while True:
         try:
             try:
@@ -40,9 +43,20 @@ async def work() -> None:
             return
 
 
+def stop(task: "asyncio.Task[None]") -> None:
+    """A sweep, which may have a minute's work before it, starts nothing more."""
+    sweep.stopping.set()
+    task.cancel()
+
+
 async def work_while_connected() -> None:
     """Returns, or raises ConnectorException, when the connection is lost. Cancelled, it lets jobs come to their end."""
     assert isinstance(app.connector, DjangoConnector)  # noqa: S101 - outside of a worker
     with app.replace_connector(app.connector.get_worker_connector()):
         async with app.open_async():
-            await app.run_worker_async(install_signal_handlers=False, shutdown_graceful_timeout=GRACE)
+            await app.run_worker_async(
+                concurrency=JOBS_AT_ONCE,
+                delete_jobs="successful",
+                install_signal_handlers=False,
+                shutdown_graceful_timeout=GRACE,
+            )

@@ -15,9 +15,11 @@ from django.db import models
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from credentials.models.fingerprint import fingerprint
 from oauth_apps.models import OAuthApp, RedirectURI
 from oauth_apps.redirect_uris import expand
-from providers.tokens import TokenResponse
+from providers.provider import Provider
+from providers.tokens import TokenResponse, refresh_token_expires_in
 from sequin_auth.lib.encryption import SealedBytesField, SealedTextField, digest
 
 CODE_ALPHABET = string.ascii_letters + string.digits
@@ -42,15 +44,18 @@ class Grant(msgspec.Struct, frozen=True):
     token_type: str
     expires_at: int | None  # seconds since 1970
     refresh_token: str | None
-    scope: str | None
+    scope: str | None  # as granted, separated by spaces
     properties: dict[str, Any]
+    scope_as_told: str | None = None  # in the provider's own form
+    refresh_expires_at: int | None = None  # seconds since 1970, if the provider says so
 
     def __repr__(self) -> str:
         return "Grant(…)"
 
     @classmethod
-    def of(cls, tokens: TokenResponse, properties: dict[str, Any]) -> "Grant":
+    def of(cls, provider: Provider, tokens: TokenResponse, properties: dict[str, Any]) -> "Grant":
         received = int(timezone.now().timestamp())
+        refresh_expires_in = refresh_token_expires_in(provider, tokens)
         return cls(
             access_token=tokens.access_token,
             token_type=tokens.token_type,
@@ -58,6 +63,8 @@ class Grant(msgspec.Struct, frozen=True):
             refresh_token=tokens.refresh_token,
             scope=tokens.scope,
             properties=properties,
+            scope_as_told=tokens.scope_as_told,
+            refresh_expires_at=None if refresh_expires_in is None else received + refresh_expires_in,
         )
 
 
@@ -140,8 +147,15 @@ class Authorization(models.Model):
     snapshot = models.JSONField()
     debug = models.BooleanField(default=False)
 
+    # of a reconnection: whose, and whether another upstream account may take its place
+    credential = models.ForeignKey(
+        "credentials.Credential", on_delete=models.CASCADE, null=True, related_name="authorizations"
+    )
+    any_identity = models.BooleanField(default=False)
+
     code_hash = models.BinaryField(max_length=32, unique=True, null=True)
     tokens = SealedTextField(null=True)
+    access_fingerprint = models.BinaryField(max_length=32, null=True)  # by it an import finds the trip it came from
     error = models.CharField(max_length=50, default="")
     error_description = models.CharField(max_length=256, default="")
 
@@ -156,6 +170,7 @@ class Authorization(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["expires_at"], name="authorizations_by_expiry"),
+            models.Index(fields=["access_fingerprint"], name="authorizations_by_token"),
         ]
 
     def __str__(self) -> str:
@@ -189,6 +204,7 @@ class Authorization(models.Model):
                 step=Step.GRANTED,
                 code_hash=digest(code),
                 tokens=sealed,
+                access_fingerprint=fingerprint(grant.access_token),
                 granted_at=now,
                 expires_at=now + timedelta(seconds=settings.CODE_TTL),
             )
@@ -237,6 +253,10 @@ class StartLink(models.Model):
     query = SealedTextField()  # the parameters of a start URL, encoded
     variables = models.JSONField(default=dict)
     client_state_json = SealedTextField(null=True)
+    credential = models.ForeignKey(
+        "credentials.Credential", on_delete=models.CASCADE, null=True, related_name="start_links"
+    )
+    any_identity = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
