@@ -2,14 +2,14 @@
 # Needed beforehand: make and Python 3.11 or newer. Everything else is made here, below .venv/, var/ and node_modules/.
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 3  # more than two cores: half of the tests wait for processes to start
 
 unexport PYTHONDONTWRITEBYTECODE  # without bytecode every start compiles Django anew, for seconds
 unexport VIRTUAL_ENV  # ours is .venv, whichever one is active
 
 RUN := .venv/bin/python
 
-.PHONY: install run serve test lint bench
+.PHONY: install run serve test coverage lint bench
 .DEFAULT_GOAL := run
 
 run: .venv/installed
@@ -21,7 +21,10 @@ serve: .venv/installed
 install: .venv/installed $(if $(shell command -v npm 2>/dev/null),node_modules/.package-lock.json)
 
 test: install lint
-	$(RUN) -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term
+	$(RUN) -m pytest -n $(JOBS) --dist loadgroup
+
+coverage: install
+	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term
 
 lint: .venv/installed
 	$(RUN) -m ruff check .
@@ -32,7 +35,8 @@ lint: .venv/installed
 	$(RUN) manage.py check --settings tests.settings
 
 bench: .venv/installed
-	@$(RUN) bench/trip.py
+	@$(RUN) -m bench.trip
+	@$(RUN) -m bench.credentials
 
 # uv, if this machine has it; else one of our own, beside the environment, which it would remove itself from.
 .venv/installed: pyproject.toml uv.lock

@@ -7,31 +7,15 @@ Everything happens in this process (Django's test client, PostgreSQL beside it);
     make bench
 """
 
-import io
-import logging
-import os
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-
-import django
-
-django.setup()  # before models are imported
 
 import requests
 import responses
-from django.conf import settings
-from django.db import connection
 from django.test import Client
-from django.test.utils import setup_test_environment
 
+from bench.ground import Stopwatch, database, prepare
 from oauth_apps.models import Account, OAuthApp, RedirectURI
 
 TRIPS = 200
@@ -45,22 +29,6 @@ REDIRECT_URI = "https://app.example.com/callback"
 SECRET = "only for the benchmark"
 
 
-class Stopwatch:
-    """Processor time of this process, by name, in seconds."""
-
-    def __init__(self) -> None:
-        self.times: dict[str, list[float]] = {}
-
-    @contextmanager
-    def measure(self, name: str) -> Iterator[None]:
-        started = time.process_time()
-        yield
-        self.times.setdefault(name, []).append(time.process_time() - started)
-
-    def median(self, name: str) -> float:
-        return statistics.median(self.times[name][WARM_UP:])
-
-
 def query_of(url: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
 
@@ -68,7 +36,7 @@ def query_of(url: str) -> dict[str, str]:
 def trip(oauth_app: OAuthApp, measure: Stopwatch, *, browser: Client, backend: Client) -> None:
     browser.cookies.clear()
     with measure.measure("bare view"):
-        backend.get("/healthz")
+        backend.get("/bare/0")
     with measure.measure("start"):
         started = browser.get("/link/oauth2/start", {"client_id": str(oauth_app.id), "redirect_uri": REDIRECT_URI})
     answer = {"code": "ac_1", "state": query_of(started["Location"])["state"]}
@@ -83,22 +51,6 @@ def trip(oauth_app: OAuthApp, measure: Stopwatch, *, browser: Client, backend: C
         requests.post(TOKEN_ENDPOINT, data=body, timeout=1)
 
 
-@contextmanager
-def database() -> Iterator[None]:
-    connection.creation.create_test_db(verbosity=0)
-    try:
-        yield
-    finally:
-        connection.creation.destroy_test_db(settings.DATABASES["default"]["NAME"], verbosity=0)
-
-
-def write_log_nowhere() -> None:
-    """Its lines are made, which belongs to the cost, and thrown away."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setStream(io.StringIO())
-
-
 def stripe_app() -> OAuthApp:
     account = Account.objects.create(name="Benchmark")
     RedirectURI.objects.create(account=account, redirect_uri=REDIRECT_URI)
@@ -108,12 +60,15 @@ def stripe_app() -> OAuthApp:
 
 
 def report(measure: Stopwatch) -> None:
-    bare = measure.median("bare view")
+    def median(name: str) -> float:
+        return measure.median(name, warm_up=WARM_UP)
+
+    bare = median("bare view")
     rows: list[tuple[str, Callable[[], float]]] = [
         ("bare view", lambda: bare),
-        ("start", lambda: measure.median("start")),
-        ("callback", lambda: measure.median("callback") - measure.median("provider")),
-        ("token", lambda: measure.median("token")),
+        ("start", lambda: median("start")),
+        ("callback", lambda: median("callback") - median("provider")),
+        ("token", lambda: median("token")),
     ]
     for name, seconds in rows:
         print(f"{name:10} {seconds() * 1000:7.2f} ms {seconds() / bare:7.1f} x")
@@ -122,8 +77,7 @@ def report(measure: Stopwatch) -> None:
 
 
 def main() -> None:
-    setup_test_environment()
-    write_log_nowhere()
+    prepare()
     measure = Stopwatch()
     with database(), responses.RequestsMock() as provider:
         provider.add(responses.POST, TOKEN_ENDPOINT, json=TOKENS)

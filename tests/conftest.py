@@ -9,6 +9,16 @@ from responses import RequestsMock
 from oauth_apps.models import Account, OAuthApp, RedirectURI
 from tests.link.trip import Trip
 
+# Folders whose tests share processes that take seconds to start: each goes to one worker, and the longest goes first.
+TOGETHER = ("torture", "real", "run", "browser")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else item.path.stem))
+    items.sort(key=lambda item: TOGETHER.index(item.path.parent.name) if item.path.parent.name in TOGETHER else 99)
+
 
 @pytest.fixture
 def responses() -> Iterator[RequestsMock]:

@@ -1,5 +1,6 @@
 """The life of a key: nothing starts without one, `rotate_keys` replaces it, `keys status` tells when it may go."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,8 @@ import uuid
 from base64 import b64encode
 from datetime import timedelta
 from io import StringIO
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from django.contrib import admin
@@ -15,16 +17,32 @@ from django.core import checks
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 from django.db import connection
+from django.db.models import Model
 from django.utils import timezone
 from pytest_django.fixtures import Settings
+from responses import RequestsMock
 
-from credentials.models import Authorization
+from credentials.models import Authorization, Credential, Expiry, Failure, Token, Tokens
+from credentials.refresh import spool
 from oauth_apps.models import Account, OAuthApp
+from providers.sandbox.models import Registration
+from sequin_auth.lib.encryption import Sealed
 from sequin_auth.management.commands import rotate_keys
 from tests import settings as test_settings
+from tests.credentials.stored import again, keep, linear_app, linear_credential
+from tests.oauth_apps.conftest import client_of
 
 OLD = test_settings.ENCRYPTION_KEYS  # "test:…", which seals unless a test says otherwise
 NEW = "new:" + b64encode(b"seals-the-secrets-of-the-tests-2").decode()
+TOKENS = Tokens(
+    access_token="canary-access-2",
+    refresh_token="canary-refresh-2",
+    obtained_at=timezone.now(),
+    expires_at=None,
+    expiry_source=Expiry.NEVER,
+    refresh_expires_at=None,
+    due_at=None,
+)
 
 
 def run(command: str, *arguments: str) -> tuple[list[str], list[str], bool]:
@@ -198,6 +216,56 @@ def test_status_tells_what_is_in_use(stripe_app: OAuthApp, settings: Settings) -
     )
 
 
+def test_status_does_not_retire_the_key_of_one_row(account: Account, settings: Settings) -> None:
+    """E08"""
+    credential = linear_credential(linear_app(account))
+    sealed_by_test = vars(credential.token)["refresh_token"]
+    settings.ENCRYPTION_KEYS = f"{NEW},{OLD}"
+    assert run("rotate_keys")[2]
+    Token.objects.update(refresh_token=sealed_by_test)
+
+    out, err, ended_well = run("keys", "status")
+    settings.ENCRYPTION_KEYS = NEW
+    _, missing, _ = run("keys", "status")
+
+    assert out[-2:] == ["test opens", "  credentials.Token.refresh_token: 1"]
+    assert (err, ended_well) == ([], True)
+    assert missing == [
+        "test is missing from ENCRYPTION_KEYS",
+        "  credentials.Token.refresh_token: 1",
+        "Stored secrets cannot be opened.",
+    ]
+
+
+def test_status_does_not_retire_the_key_of_an_answer_that_waits(
+    account: Account, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G03: it was sealed while the database was away, and is in no table"""
+    monkeypatch.setattr(spool, "folder", lambda: tmp_path)
+    monkeypatch.setattr(spool, "replay_until_empty", lambda: None)
+    credential = linear_credential(linear_app(account))
+    spool.keep(credential.token, TOKENS)
+    settings.ENCRYPTION_KEYS = f"{NEW},{OLD}"
+    assert run("rotate_keys")[2]
+
+    out, err, ended_well = run("keys", "status")
+    settings.ENCRYPTION_KEYS = NEW
+    _, missing, ended_well_without = run("keys", "status")
+    settings.ENCRYPTION_KEYS = f"{NEW},{OLD}"
+    assert spool.replay() == 1
+    afterwards, _, _ = run("keys", "status")
+
+    assert out[-2:] == ["test opens", f"  answers that wait for the database ({tmp_path}): 1"]
+    assert (err, ended_well, ended_well_without) == ([], True, False)
+    assert missing == [
+        "test is missing from ENCRYPTION_KEYS",
+        f"  answers that wait for the database ({tmp_path}): 1",
+        "Stored secrets cannot be opened.",
+    ]
+    assert afterwards[-2:] == ["test opens", "  is not in use: it can be retired"]
+    assert again(credential).token.access_token == TOKENS.access_token
+
+
 # rotate_keys
 
 
@@ -242,16 +310,16 @@ def test_a_writer_in_between_wins(account: Account, settings: Settings, monkeypa
     replace = rotate_keys.Rotation.replace
     seen: set[uuid.UUID] = set()
 
-    def replace_late(self: rotate_keys.Rotation, pk: uuid.UUID, *values: Any) -> int:
-        if pk == changed.pk and pk not in seen:
+    def replace_late(self: rotate_keys.Rotation, anew: dict[uuid.UUID, Any]) -> int:
+        if changed.pk in anew and changed.pk not in seen:
             settings.ENCRYPTION_KEYS = OLD
             changed.client_secret = "written meanwhile"
             changed.save()
             settings.ENCRYPTION_KEYS = f"{NEW},{OLD}"
-        if pk == gone.pk:
+        if gone.pk in anew:
             OAuthApp.objects.filter(pk=gone.pk).delete()
-        seen.add(pk)
-        return replace(self, pk, *values)
+        seen.update(anew)
+        return replace(self, anew)
 
     monkeypatch.setattr(rotate_keys.Rotation, "replace", replace_late)
 
@@ -315,3 +383,87 @@ def test_a_key_is_replaced_retired_and_removed(account: Account, settings: Setti
     )
     assert secrets() == ["secret 0", "secret 1", "secret 2", None]
     assert run("keys", "status")[2]
+
+
+# What was moved by SQL
+
+
+class Moved(NamedTuple):
+    """A credential beside others: what it needs was put there from elsewhere, where it opens."""
+
+    credential: Credential
+    row: Model  # which holds what does not open
+    column: str
+
+
+@pytest.fixture(
+    params=["secrets of another row", "secrets from the tokens", "an app's of another", "an app's from the sandbox"]
+)
+def moved(request: pytest.FixtureRequest, account: Account) -> Moved:
+    """Nothing of this is opened by whoever does not ask for this credential's access token."""
+    key = keep(account, "stripe_key", None, secret="canary-own")
+    other_key = keep(account, "stripe_key", None, secret="canary-of-another")
+    oauth_app = linear_app(account, environment="sandbox")
+    other_app = linear_app(account, client_id="lin_2", client_secret="canary-of-another-app")
+    token = linear_credential(oauth_app)
+    linear_credential(other_app)
+    match request.param:
+        case "another row's":
+            return put_into(key, key, "secrets", vars(other_key)["secrets"])
+        case "another table's":  # of the same id
+            elsewhere = Token._meta.get_field("access_token").seal("canary-elsewhere", pk=key.pk)
+            return put_into(key, key, "secrets", elsewhere)
+        case "another app's":
+            return put_into(token, oauth_app, "client_secret", vars(other_app)["client_secret"])
+        case _:  # another table's, of the same id and column
+            registered = Registration.objects.get(pk=oauth_app.pk)
+            return put_into(token, oauth_app, "client_secret", vars(registered)["client_secret"])
+
+
+def put_into(credential: Credential, row: Model, column: str, sealed: Sealed) -> Moved:
+    type(row)._base_manager.filter(pk=row.pk).update(**{column: sealed})
+    return Moved(credential, row, column)
+
+
+def test_moved_ciphertext_is_nobodys_token(moved: Moved, account: Account, responses: RequestsMock) -> None:
+    """E06"""
+    response = client_of(account, "reveal").get(f"/v1/credentials/{moved.credential.pk}/access-token")
+
+    assert (response.status_code, response.json()["code"]) == (500, "credential_unreadable")
+    assert b"canary" not in response.content
+    stored = again(moved.credential)
+    assert (stored.token.failure, stored.health_status) == (Failure.UNREADABLE, "error")
+    assert "ENCRYPTION_KEYS" in stored.health_notes[0]
+    assert len(responses.calls) == 0
+
+
+def test_moved_ciphertext_holds_up_no_list_and_no_export(moved: Moved, account: Account) -> None:
+    """E07: an export names the credential whose own part does not open, and goes on"""
+    api = client_of(account, "read", "reveal")
+
+    listed = api.get("/v1/credentials")
+    apps = api.get("/v1/oauth-apps")
+    lines = [json.loads(line) for line in api.get("/v1/credentials/export").getvalue().splitlines()]
+
+    assert (len(listed.json()["data"]), len(apps.json()["data"]), len(lines)) == (4, 2, 4)
+    broken = [str(moved.credential.pk)] if moved.column == "secrets" else []
+    assert [line["id"] for line in lines if line.get("error") == "credential_unreadable"] == broken
+    assert len([line for line in lines if "properties" in line]) == 4 - len(broken)
+
+
+def test_moved_ciphertext_holds_up_no_purge_and_no_rotation(moved: Moved, settings: Settings) -> None:
+    """E07"""
+    settings.ENCRYPTION_KEYS = f"{NEW},{OLD}"
+
+    purged = run("purge")
+    _, err, ended_well = run("rotate_keys")
+    used = {line for line in run("keys", "status")[0] if moved.column in line}
+
+    assert purged[1:] == ([], True)
+    label = f"{type(moved.row)._meta.label}.{moved.column}"
+    assert err == [
+        f"{label} of row {moved.row.pk} does not open: it was changed, or sealed for another place.",
+        "1 values do not open. They were left as they are.",
+    ]
+    assert not ended_well
+    assert f"  {label}: 1" in used  # each of the two keys has one: the row that was left, and its neighbour

@@ -124,6 +124,13 @@ class Gateway:
     def post(self, path: str, body: object = None) -> dict[str, Any]:
         return self.call("POST", path, body)
 
+    def access_token(self, credential_id: str, query: str = "") -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.api_token_that_reveals}"}
+        url = f"{self.url}/v1/credentials/{credential_id}/access-token{query}"
+        answer = requests.get(url, headers=headers, timeout=30)
+        self.canaries.add_document(answer.json())
+        return answer
+
     def create_app(self, provider: str, *, client_id: str, client_secret: str | None = None, **more: Any) -> "App":
         if client_secret:
             self.canaries.add("client secret", client_secret)

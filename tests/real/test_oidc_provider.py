@@ -233,3 +233,39 @@ def test_a_revoked_token_is_dead_at_the_provider(pkce_app: App, end_user: EndUse
     assert pkce_app.refresh(token["refresh_token"]).json()["error"] == "invalid_grant"
     assert oidc.userinfo("pkce", token["access_token"]).status_code == 401
     assert pkce_app.post("revoke", {"token": token["refresh_token"]}).status_code == 200
+
+
+# ---- a stored credential ---------------------------------------------------------------------------------------------
+
+
+def test_whoever_shows_the_refresh_token_of_before_costs_nobody_his_connection(
+    pkce_app: App, gateway: Gateway, end_user: EndUser, oidc: OidcProviders
+) -> None:
+    """This provider ends the whole grant when a rotated refresh token is shown once more."""
+    old = pkce_app.token(query_of(end_user.walk(pkce_app.start_url(), to=pkce_app.redirect_uri))["code"]).json()
+    stored = gateway.post("/v1/credentials", old["credential"])
+
+    first, second = (pkce_app.refresh(old["refresh_token"]).json() for _ in range(2))
+
+    assert first["refresh_token"] == second["refresh_token"] != old["refresh_token"]
+    assert first["access_token"] == second["access_token"] != old["access_token"]
+    assert oidc.userinfo("pkce", second["access_token"]).status_code == 200
+    assert gateway.access_token(stored["id"]).json()["access_token"] == second["access_token"]
+    gateway.call("DELETE", f"/v1/credentials/{stored['id']}")
+
+
+def test_a_reconnection_keeps_the_credential(
+    pkce_app: App, gateway: Gateway, end_user: EndUser, oidc: OidcProviders
+) -> None:
+    old = pkce_app.token(query_of(end_user.walk(pkce_app.start_url(), to=pkce_app.redirect_uri))["code"]).json()
+    stored = gateway.post("/v1/credentials", old["credential"] | {"name": "Paul", "metadata": {"user": 7}})
+    body = {"redirect_url": pkce_app.redirect_uri}
+
+    start_url = gateway.post(f"/v1/credentials/{stored['id']}/reconnect", body)["start_url"]
+    new = pkce_app.token(query_of(end_user.walk(start_url, to=pkce_app.redirect_uri))["code"]).json()
+
+    posted = gateway.post("/v1/credentials", new["credential"])
+    assert [posted[name] for name in ("id", "name", "metadata")] == [stored["id"], "Paul", {"user": 7}]
+    assert gateway.access_token(stored["id"]).json()["access_token"] == new["access_token"]
+    assert oidc.userinfo("pkce", new["access_token"]).status_code == 200
+    gateway.call("DELETE", f"/v1/credentials/{stored['id']}")
