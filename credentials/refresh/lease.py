@@ -70,7 +70,8 @@ def refreshed(credential: Credential, *, min_ttl: float = 0, force: bool = False
         if not force and (token.needs_reauthorization or is_backing_off(token)):
             return what_is_left(credential, token)
         if spool.replay(credential.pk):
-            return current(token)
+            token = current(token)
+            continue
         if lease := Token.objects.lease(token, owner=uuid.uuid4()):
             try:
                 return renewed(credential, lease, force=force)

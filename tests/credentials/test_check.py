@@ -111,6 +111,15 @@ def test_what_a_check_has_found_ends_with_one_that_finds_otherwise(
     assert again(single).token.failure == Failure.NONE
 
 
+def test_a_check_undoes_no_revocation(api: Client, fresh: Credential, responses: RequestsMock) -> None:
+    """An access token may outlive the refresh token that was revoked; the credential does not."""
+    Token.objects.update(failure=Failure.REVOKED, failed_at=timezone.now(), failures=1, due_at=None)
+    responses.post(GRAPHQL, json=MINE)
+
+    assert_health(checked(api, fresh), "error", says="it was revoked")
+    assert again(fresh).token.failure == Failure.REVOKED
+
+
 def test_what_was_found_of_older_tokens_is_not_said_of_newer_ones(
     api: Client, single: Credential, responses: RequestsMock
 ) -> None:

@@ -1,5 +1,6 @@
 """One credential, one provider, and every way in which a refresh can end."""
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,8 @@ from responses import RequestsMock
 from responses.matchers import urlencoded_params_matcher
 
 from credentials.errors import ClientRefused, NeedsReauthorization, ProviderTrouble, RefreshInProgress
-from credentials.models import Credential, Expiry, Failure, Token
+from credentials.models import Credential, Expiry, Failure, FingerprintKey, Token
+from credentials.models.fingerprint import fingerprint_key
 from credentials.refresh import lease
 from oauth_apps.models import Account, HealthStatus, OAuthApp
 from sequin_auth.lib.encryption import Unreadable
@@ -271,6 +273,34 @@ def test_a_seal_that_does_not_open_is_never_another_ones_token(
     assert requests_sent(responses) == 0
 
 
+def test_a_seal_that_opens_again_is_believed_at_once(
+    expired: Credential, oauth_app: OAuthApp, responses: RequestsMock
+) -> None:
+    other = linear_credential(oauth_app, linear_org_id="org-2", refresh_token="canary-refresh-other")
+    own = vars(expired.token)["refresh_token"]
+    Token.objects.filter(pk=expired.pk).update(refresh_token=vars(other.token)["refresh_token"])
+    with pytest.raises(Unreadable):
+        lease.refreshed(again(expired))
+    Token.objects.filter(pk=expired.pk).update(refresh_token=own)
+    responses.post(TOKEN_ENDPOINT, json=NEW)
+
+    assert lease.refreshed(again(expired)).access_token == NEW["access_token"]
+
+
+def test_nobody_is_asked_for_what_could_not_be_kept(expired: Credential, responses: RequestsMock) -> None:
+    """Without the key of the fingerprints no answer can be written down"""
+    fingerprint_key.cache_clear()
+    fingerprint_key()  # whichever test needed it first has made it, and it went with that test
+    fingerprint_key.cache_clear()
+    FingerprintKey.objects.update(key=FingerprintKey._meta.get_field("key").seal(b"x" * 32, pk=uuid.uuid4()))
+
+    with pytest.raises(Unreadable):
+        lease.refreshed(again(expired))
+
+    assert requests_sent(responses) == 0
+    fingerprint_key.cache_clear()
+
+
 def test_whoever_comes_while_the_lease_is_held_gets_what_is_still_good(
     living: Credential, monkeypatch: pytest.MonkeyPatch, responses: RequestsMock
 ) -> None:
@@ -513,6 +543,24 @@ def test_a_token_of_unknown_age_is_asked_about_before_it_is_renewed(
 
     assert (token.access_token, token.expiry_source, token.version) == ("a1", Expiry.INTROSPECTION, 1)
     assert token.expires_at == datetime.fromtimestamp(ends, tz=UTC)
+
+
+def test_where_introspection_fails_a_token_that_nothing_renews_is_asked_about_later(
+    account: Account, responses: RequestsMock
+) -> None:
+    oauth_app = OAuthApp.objects.create(
+        account=account, provider="salesforce", name="S", client_id="s", client_secret="canary-client-secret"
+    )
+    url = "https://acme.my.salesforce.com"
+    credential = keep(account, "salesforce_oauth2", oauth_app, instance_url=url, access_token="a1")
+    responses.post(f"{SALESFORCE}/introspect", status=503)
+
+    token = lease.refreshed(credential, min_ttl=300)
+
+    stored = again(credential).token
+    assert (token.access_token, stored.expiry_source, stored.expires_at) == ("a1", Expiry.UNKNOWN, None)
+    assert stored.due_at is not None
+    assert stored.due_at > timezone.now() + timedelta(minutes=50)
 
 
 def test_an_inactive_token_is_renewed_and_the_new_one_asked_about(

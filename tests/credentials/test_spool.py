@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, DataError, OperationalError
 from responses import RequestsMock
 
-from credentials.models import Credential, Token
+from credentials.models import Credential, Failure, Token
 from credentials.models.token import TokenQuerySet
-from credentials.refresh import lease, spool
+from credentials.refresh import lease, spool, sweep
 from oauth_apps.models import Account
 from sequin_auth.lib.encryption import key_ring
 from tests.credentials.stored import NEW, OLD, TOKEN_ENDPOINT, again, linear_app, linear_credential
@@ -97,6 +97,90 @@ def test_while_the_database_is_away_it_waits(spooled: Credential, monkeypatch: p
             spool.replay()
 
     assert len(spool.entries()) == 1
+
+
+def test_what_the_database_refuses_for_good_stops_nobody(
+    spooled: Credential, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise DataError("a value that no column takes")
+
+    monkeypatch.setattr(TokenQuerySet, "renew", refuse)
+
+    assert spool.replay() == 0
+
+    assert len(spool.entries()) == 1
+    assert "spool_unreadable" in caplog.text
+
+
+def test_the_sweep_goes_on_while_the_spool_cannot(spooled: Credential, monkeypatch: pytest.MonkeyPatch) -> None:
+    swept = []
+
+    def gone() -> int:
+        raise OperationalError("the connection is closed")
+
+    monkeypatch.setattr(spool, "replay", gone)
+    monkeypatch.setattr(sweep, "refresh_due", lambda: swept.append(True))
+
+    sweep.refresh_due_job(timestamp=0)
+
+    assert swept == [True]
+
+
+def test_what_is_replayed_ends_the_note_of_what_went_wrong_before(spooled: Credential) -> None:
+    Token.objects.update(failure=Failure.PROVIDER_UNAVAILABLE)
+    Credential.objects.update(health_status="warn", health_notes=["Linear has not answered."])
+
+    spool.replay()
+
+    assert (again(spooled).health_status, again(spooled).health_notes) == ("ok", [])
+
+
+def test_a_stray_file_is_no_answer(spooled: Credential, folder: Path) -> None:
+    (folder / "a.txt").write_text("x")
+
+    assert spool.replay() == 1
+
+
+def test_a_refresh_token_without_an_access_token_is_kept_too(
+    expired: Credential, responses: RequestsMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G16, G03: and what is replayed then holds no token that could be given"""
+    responses.post(TOKEN_ENDPOINT, json={"refresh_token": "canary-refresh-2"})
+
+    def gone(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("the connection is closed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TokenQuerySet, "renew_refresh_token", gone)
+        patch.setattr(lease, "connection", type("Connection", (), {"close": staticmethod(lambda: None)}))
+        with pytest.raises(DatabaseError):
+            lease.refreshed(expired)
+    responses.replace("POST", TOKEN_ENDPOINT, json=NEW)
+    Token.objects.update(lease_owner=None, lease_until=None)
+
+    token = lease.refreshed(again(expired))
+
+    assert token.access_token == NEW["access_token"]
+    assert "canary-refresh-2" in str(responses.calls[-1].request.body)
+
+
+def test_whoever_asked_has_his_token_though_the_disk_is_full_too(
+    expired: Credential, responses: RequestsMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    responses.post(TOKEN_ENDPOINT, json=NEW)
+
+    def gone(*args: Any) -> None:
+        raise OperationalError("the connection is closed")
+
+    def full(*args: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(TokenQuerySet, "renew", gone)
+    monkeypatch.setattr(spool, "write_durably", full)
+    monkeypatch.setattr(lease, "connection", type("Connection", (), {"close": staticmethod(lambda: None)}))
+
+    assert lease.refreshed(expired).access_token == NEW["access_token"]
 
 
 @pytest.mark.parametrize("harm", ["cut", "moved", "garbage"])

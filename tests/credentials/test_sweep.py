@@ -93,6 +93,21 @@ def test_a_failure_is_not_tried_again_in_the_same_run(oauth_app: OAuthApp, respo
     assert len(responses.calls) == 1
 
 
+def test_what_is_due_again_at_once_waits_for_the_next_run(oauth_app: OAuthApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    due(oauth_app, 1)
+    renewals = []
+
+    def renewed(credential: Credential, leased: Token, *, force: bool = False) -> Token:
+        renewals.append(credential.pk)
+        Token.objects.give_back(leased, due_at=timezone.now() - timedelta(seconds=1))
+        return leased
+
+    monkeypatch.setattr(lease, "renewed", renewed)
+
+    assert sweep.refresh_due() == 1
+    assert len(renewals) == 1
+
+
 def test_one_that_cannot_be_renewed_is_noticed_when_it_ends(oauth_app: OAuthApp) -> None:
     credential = linear_credential(oauth_app, refresh_token=None)
 
@@ -189,6 +204,16 @@ def test_the_end_of_a_refresh_token_is_told_in_time(oauth_app: OAuthApp, left: f
     assert len(notes) == (1 if says else 0)
     assert all(says in note for note in notes)
     assert again(credential).health_status == ("warn" if says else "ok")
+
+
+def test_the_end_of_an_access_token_that_nothing_renews_is_told_in_time(oauth_app: OAuthApp) -> None:
+    credential = linear_credential(oauth_app, refresh_token=None)
+    Token.objects.update(expires_at=timezone.now() + timedelta(days=13))
+
+    watch.warn_of_ends()
+
+    assert again(credential).health_status == "warn"
+    assert "no refresh token" in again(credential).health_notes[0]
 
 
 def test_a_refresh_token_of_seven_days_is_not_warned_of_from_its_first_day(oauth_app: OAuthApp) -> None:

@@ -127,6 +127,19 @@ def delete_by_queryset(oauth_app: OAuthApp) -> None:
     OAuthApp.objects.filter(pk=oauth_app.pk).delete()
 
 
+def test_a_client_secret_that_does_not_open_is_told(stripe_app: OAuthApp, responses: RequestsMock) -> None:
+    """E06"""
+    OAuthApp.objects.filter(pk=stripe_app.pk).update(
+        client_secret=OAuthApp._meta.get_field("client_secret").seal("x", pk=stripe_app.account_id)
+    )
+    stripe_app.refresh_from_db()
+
+    health.check(stripe_app)
+
+    assert (stripe_app.health_status, stripe_app.health_notes) == (HealthStatus.ERROR, [health.UNREADABLE])
+    assert len(responses.calls) == 0
+
+
 def go_live(oauth_app: OAuthApp) -> None:
     oauth_app.environment = "live"
     oauth_app.save()
