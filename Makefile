@@ -21,10 +21,10 @@ serve: .venv/installed
 install: .venv/installed $(if $(shell command -v npm 2>/dev/null),node_modules/.package-lock.json)
 
 test: install lint
-	$(RUN) -m pytest -n $(JOBS) --dist loadgroup
+	$(RUN) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 coverage: install
-	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term
+	$(RUN) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --cov --cov-report=term
 
 lint: .venv/installed
 	$(RUN) -m ruff check .
@@ -35,6 +35,7 @@ lint: .venv/installed
 	$(RUN) manage.py check --settings tests.settings
 
 bench: .venv/installed
+	@$(RUN) -m bench.catalogue
 	@$(RUN) -m bench.trip
 	@$(RUN) -m bench.credentials
 

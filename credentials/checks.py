@@ -164,8 +164,8 @@ def token_to_ask_with(credential: Credential) -> Token:
 
 def has_means(credential: Credential, token: Token) -> bool:
     """Whether there is something to get a new access token with."""
-    kind = credential.definition
-    return kind.mints or (token.has_refresh_token and kind.provider.refresh_with != "none")
+    has_access_token = token.has_access_token and token.lasts(0)
+    return credential.definition.renews(with_refresh_token=token.has_refresh_token, with_access_token=has_access_token)
 
 
 # ---- one call, and what it tells -------------------------------------------------------------------------------------

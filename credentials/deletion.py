@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from django.views.decorators.debug import sensitive_variables
 
 from credentials.models import Credential
-from credentials.revocation import give_back
+from credentials.revocation import give_back, with_live_access_token
 from providers import kinds
 from providers.variables import VariableNotAccepted
 from sequin_auth.lib.encryption import Unreadable
@@ -76,10 +76,7 @@ class Revocation:
 def revoked(credential: Credential) -> bool:
     """Whether the provider did it; if not, the log says why. Raises Unreadable, VariableNotAccepted, LookupError."""
     provider, client = credential.speaking()
+    access_token, refresh_token = with_live_access_token(provider, client, credential.token, credential.values())
     return give_back(
-        provider,
-        client,
-        access_token=credential.token.access_token,
-        refresh_token=credential.token.refresh_token,
-        properties=credential.properties,
+        provider, client, access_token=access_token, refresh_token=refresh_token, properties=credential.properties
     )

@@ -282,7 +282,7 @@ def tokens_of(given: Import, trip: Authorization | None, now: datetime) -> Token
     refresh_expires_at = moment(given.token_value("refresh_token_expires_at"))
     if refresh_token is not None and refresh_expires_at is None:
         refresh_expires_at = lifetimes.refresh_token_end(provider, obtained_at, obtained_at, None)
-    is_renewed = kind.mints or (refresh_token is not None and provider.refresh_with != "none")
+    is_renewed = kind.renews(with_refresh_token=refresh_token is not None, with_access_token=access_token is not None)
     is_asked = source == Expiry.UNKNOWN and bool(access_token and provider.introspection_endpoint)
     due_at = lifetimes.due_at(kind, provider, now, expires_at, source, refresh_expires_at)
     return Tokens(

@@ -8,6 +8,8 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -34,7 +36,7 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
 @admin.register(OAuthApp)
 class OAuthAppAdmin(OfMyAccounts):
     form = OAuthAppForm
-    list_display = ("name", "provider", "environment", "enabled", "health_status", "account", "created_at")
+    list_display = ("name", "at", "environment", "enabled", "health_status", "account", "created_at")
     list_select_related = ("account",)
     list_filter = ("provider", "environment", "enabled", "health_status")
     search_fields = ("name", "client_id", "provider")
@@ -46,6 +48,11 @@ class OAuthAppAdmin(OfMyAccounts):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return (*self.readonly_fields, "account", "provider", "client_id") if obj else self.readonly_fields
+
+    @admin.display(description="provider", ordering="provider")
+    def at(self, oauth_app: OAuthApp) -> str:
+        image = '<img src="{}" alt="" width="20" height="20" class="inline-block mr-2"> {}'
+        return format_html(image, reverse("logo", args=[oauth_app.provider]), oauth_app.provider)
 
     @admin.display(description="Callback URL, to be registered at the provider")
     def callback_url(self, oauth_app: OAuthApp) -> str:

@@ -82,6 +82,7 @@ class OAuthAppForm(forms.ModelForm[OAuthApp]):
         secret = data.get("new_client_secret") or None
         if secret or not stored:
             self._accepted("new_client_secret", lambda _: registration.accept_client_secret(provider, secret))
+            self._accepted("new_client_secret", lambda _: self._fitting(secret))
         self._accepted("environment", lambda environment: registration.accept_environment(provider, environment))
         if provider.needs_own_callback(data.get("variables") or {}, has_secret=bool(secret or stored)):
             data["own_callback"] = True
@@ -92,6 +93,10 @@ class OAuthAppForm(forms.ModelForm[OAuthApp]):
             except registration.MustStay as exc:
                 self.add_error(moved[0], str(exc))
         return data
+
+    def _fitting(self, secret: str | None) -> str | None:
+        registration.accept_authentication(self.cleaned_data.get("variables") or {}, secret)
+        return secret
 
     def _accepted(self, name: str, accept: Any) -> None:
         if name not in self.cleaned_data:

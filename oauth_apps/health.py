@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from oauth_apps.models import HealthStatus, OAuthApp
 from oauth_apps.registration import SHARED_REGISTRATION
-from providers import oauth2
+from providers import oauth1, oauth2
 from providers.client_authentication import is_private_key
 from providers.errors import (
     AnswerNotUnderstood,
@@ -42,6 +42,11 @@ UNREACHABLE = "The provider did not answer. Nothing needs to be done unless this
 NOT_UNDERSTOOD = "The provider answered in a way that its documentation does not promise, so the exchange failed."
 NOT_CHECKABLE = (
     "Client id and secret can only be checked by connecting an account, since the provider's address depends on it."
+)
+
+NOT_TOLD = (
+    "Client id and secret can only be checked by connecting an account, since the provider does not tell a wrong client"
+    " from a wrong code."
 )
 
 UNREADABLE = (
@@ -81,25 +86,35 @@ def check(oauth_app: OAuthApp) -> OAuthApp:
         client_secret = oauth_app.client_secret or ""
     except Unreadable:
         return _noted(oauth_app, HealthStatus.ERROR, UNREADABLE)
-    if not definition.client_secret_from and is_private_key(client_secret):
+    by_private_key = "private_key_jwt" in definition.token_endpoint_auth_methods_supported
+    if not (definition.client_secret_from or by_private_key) and is_private_key(client_secret):
         return _not_checkable(oauth_app, SIGNS)
     try:
         variables = definition.accept_variables({}, fixed=oauth_app.variables)
         if definition.missing_variables(variables):
             return _not_checkable(oauth_app, NOT_CHECKABLE)
         provider = definition.bound(variables, sandbox_url=oauth_app.sandbox_url)
-        oauth2.probe(provider, oauth_app.client(variables), redirect_uri=oauth_app.callback_url)
+        probe = oauth1.probe if provider.auth == "oauth1" else oauth2.probe
+        probe(provider, oauth_app.client(variables), redirect_uri=oauth_app.callback_url)
     except VariableNotAccepted as exc:
         return _noted(oauth_app, HealthStatus.ERROR, f"The variable {exc.name} {exc.rule}.")
+    except TokenRequestRejected as exc:
+        if exc.reason not in {"invalid_client", "unauthorized_client"}:
+            return _not_checkable(oauth_app, NOT_TOLD)
+        return _noted(oauth_app, *_told(exc))
     except ProviderError as exc:
-        status, note = _verdict(exc)
-        return _noted(oauth_app, status or HealthStatus.WARN, note or NOT_UNDERSTOOD)
+        return _noted(oauth_app, *_told(exc))
     return _noted(oauth_app, HealthStatus.OK, SOUND)
+
+
+def _told(problem: ProviderError) -> tuple[HealthStatus, str]:
+    status, note = _verdict(problem)
+    return status or HealthStatus.WARN, note or NOT_UNDERSTOOD
 
 
 def _not_checkable(oauth_app: OAuthApp, why: str) -> OAuthApp:
     """What was learnt before stays as it is."""
-    learnt = [note for note in oauth_app.health_notes if note not in {NOT_CHECKABLE, SIGNS}]
+    learnt = [note for note in oauth_app.health_notes if note not in {NOT_CHECKABLE, NOT_TOLD, SIGNS}]
     oauth_app.observe(HealthStatus(oauth_app.health_status), *learnt, why)
     return oauth_app
 

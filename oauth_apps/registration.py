@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from oauth_apps.models import HealthStatus, OAuthApp
 from providers import catalogue
+from providers.client_authentication import KeyNotAccepted, accept_private_key, is_private_key
 from providers.provider import Provider
 from providers.sandbox.script import simulated
 from providers.variables import VariableNotAccepted
@@ -25,8 +26,11 @@ SHARED_REGISTRATION = (
 
 
 def accept_provider(slug: str) -> Provider:
-    """The provider at which an app is registered. Raises ValidationError: there is none, or it takes no OAuth apps."""
-    provider = catalogue.load().get(slug)
+    """The provider at which an app is registered, by its slug or an alias.
+
+    Raises ValidationError: there is none, or it takes no OAuth apps.
+    """
+    provider = catalogue.find(slug)
     if provider is None:
         raise ValidationError("Is not in the catalogue: GET /v1/providers lists it.", code="unknown")
     if not provider.has_code_flow:
@@ -46,10 +50,26 @@ def accept_client_secret(provider: Provider, client_secret: str | None) -> str |
         raise ValidationError("Is required: this provider takes no clients without a secret.", code="required")
     if set(client_secret) == {"*"}:
         raise ValidationError("Is the mask that stands for the secret, not a secret.", code="mask")
-    is_a_key_file = provider.client_secret_from or (provider.takes_private_keys and "-----BEGIN" in client_secret)
+    is_a_key_file = provider.client_secret_from or (provider.takes_private_keys and is_private_key(client_secret))
     if CONTROL.search(client_secret.replace("\r\n", "\n").replace("\n", "") if is_a_key_file else client_secret):
         raise ValidationError("Must not hold line breaks or other control characters.", code="control")
+    if is_private_key(client_secret) and "private_key_jwt" in provider.token_endpoint_auth_methods_supported:
+        try:
+            accept_private_key(provider, client_secret)
+        except KeyNotAccepted as exc:
+            raise ValidationError(str(exc), code="private_key") from exc
     return client_secret
+
+
+def accept_authentication(variables: Mapping[str, str], client_secret: str | None) -> None:
+    """Raises ValidationError: the client secret is not one by which the client can authenticate itself as it is to."""
+    method = variables.get("token_endpoint_auth_method", "")
+    if not method or client_secret is None:
+        return
+    if method == "private_key_jwt" and not is_private_key(client_secret):
+        raise ValidationError("Must be a private key (PEM or JWK) for private_key_jwt.", code="private_key")
+    if method != "private_key_jwt" and is_private_key(client_secret):
+        raise ValidationError(f"Is a private key, and {method} takes a secret.", code="private_key")
 
 
 def accept_variables(provider: Provider, variables: Mapping[str, str]) -> dict[str, str]:

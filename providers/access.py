@@ -1,7 +1,7 @@
 """
 What opens a provider's API, beside the code flow: keys, passwords, signatures, and access tokens that are minted.
 
-`values` are a credential's properties, secrets included. Every call goes out by `oauth2.send`.
+`values` are a credential's properties, secrets included. Every call goes out by `wire.send`.
 """
 
 import base64
@@ -12,7 +12,7 @@ import msgspec
 from django.conf import settings
 from django.views.decorators.debug import sensitive_variables
 
-from providers import oauth1, oauth2
+from providers import dpop, oauth1, wire
 from providers.answers import at, read_document
 from providers.app_jwt import app_jwt
 from providers.client import Client
@@ -44,19 +44,35 @@ def standing_token(kind: CredentialKind, values: Mapping[str, Any]) -> str | Non
 
 
 @sensitive_variables()
-def sent_with(kind: CredentialKind, provider: Provider, values: Mapping[str, Any]) -> dict[str, Any]:
+def signed_with(provider: Provider, client_id: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """What signs the calls of an OAuth 1.0a token, beside the token and the consumer secret (RFC 5849, 3.4)."""
+    return {
+        "method": provider.signature_method,
+        "consumer_key": client_id,
+        "token_secret": str(values["token_secret"]),
+    }
+
+
+@sensitive_variables()
+def sent_with(
+    kind: CredentialKind, provider: Provider, values: Mapping[str, Any], *, sandbox_url: str = ""
+) -> dict[str, Any]:
     """How an access token is sent to the API: `base_url` (None if it is not known), `header` and `scheme`.
 
     An empty scheme: the header holds the bare token. `params`, where there is no token: the parameters of every call,
-    each with the property that it carries. `provider`: at the credential's hosts.
+    each with the property that it carries. `provider`: at the credential's hosts; `sandbox_url`: the simulator that
+    stands in for them, also where a property says which host it is.
     """
     api = _api(kind, provider)
     base_url = _address("/", api, _names(values)) if api else None
+    base_url = base_url and in_sandbox(base_url, sandbox_url)
     told: dict[str, Any] = {
         "base_url": base_url and base_url.removesuffix("/"),
         "header": (api and api.header) or "Authorization",
         "scheme": "" if api and api.header else _scheme(kind, api),
     }
+    if api and api.query:
+        return told | {"header": None, "scheme": None, "query": api.query}
     if api and api.params:
         return told | {"header": None, "scheme": None, "params": {n: v.strip("{}") for n, v in api.params.items()}}
     return told
@@ -109,10 +125,10 @@ def mint(kind: CredentialKind, client: Client, values: Mapping[str, Any]) -> Tok
     headers = {"Accept": "application/json", **declared.token_headers}
     if kind.auth == "app_jwt":
         headers["Authorization"] = f"Bearer {app_jwt(client)}"
-        answer = oauth2.send(client, "POST", endpoint, headers=headers, json=params or None)
+        answer = wire.send(client, "POST", endpoint, headers=headers, json=params or None)
     else:
         params = {"grant_type": "client_credentials", **params}
-        answer = oauth2.send(client, "POST", endpoint, headers=headers, form=params)
+        answer = wire.send(client, "POST", endpoint, headers=headers, form=params)
     if kind.auth == "app_jwt" and answer.status in {403, 404}:
         raise _no_longer_installed(answer)
     return read_token_response(_answering_as(provider, declared), answer)
@@ -152,10 +168,23 @@ def check(
         return None
     url = in_sandbox(url, f"{settings.PUBLIC_URL}/sandbox/{provider.slug}") if client.sandbox else url
     form = _form(call, api, names, provider, client, access_token)
-    headers = {"Accept": "application/json", **call.headers}
-    if call.auth == "bearer":
-        headers |= _authorization(kind, provider, call, url, form, values, access_token)
-    return _judged(call, oauth2.send(client, call.method, url, headers=headers, json=call.json, form=form))
+    headers = {
+        "Accept": "application/json",
+        **{n: filled(text, {"client_id": client.client_id}) for n, text in call.headers.items()},
+    }
+    if call.auth == "bearer" and kind.auth == "oauth2" and api and api.query:
+        url = wire.with_query(url, {api.query: access_token})
+    elif call.auth == "bearer":
+        headers |= _authorization(kind, provider, client, call, url, form, values, access_token)
+    dpop_key = dpop.key_of(provider, client, values) if call.auth == "bearer" and kind.auth == "oauth2" else ""
+    headers |= dpop.authorization({}, dpop_key, access_token)
+
+    def attempt(proof: Mapping[str, str], seconds: float) -> http.Response:
+        proven = {**headers, **proof}
+        return wire.send(client, call.method, url, headers=proven, json=call.json, form=form, deadline=seconds)
+
+    proves = {"key": dpop_key, "access_token": access_token}
+    return _judged(call, dpop.proven(attempt, **proves, method=call.method, url=url, deadline=wire.DEADLINE))
 
 
 def _check_of(kind: CredentialKind, provider: Provider) -> FollowUp | None:
@@ -179,6 +208,7 @@ def _form(
 def _authorization(
     kind: CredentialKind,
     provider: Provider,
+    client: Client,
     call: FollowUp,
     url: str,
     form: Mapping[str, str] | None,
@@ -189,6 +219,9 @@ def _authorization(
     if kind.declared and kind.auth == "oauth1":
         realm = filled(kind.declared.realm, _account_ids(kind, values))
         return {"Authorization": oauth1.authorization(call.method, url, keys=_names(values), realm=realm, form=form)}
+    if kind.declared is None and provider.signs_calls:
+        token_pair = oauth1.Token(access_token, str(values["token_secret"]))
+        return oauth1.api_authorization(provider, client, call.method, url, token=token_pair, form=form)
     if api and api.params:
         return {}
     token = standing_token(kind, values) or access_token

@@ -25,22 +25,20 @@ TOKEN_ERRORS = {
 }
 
 
-def read_document(answer: http.Response, *, expected: str = "") -> Any:
-    """The answer's body: JSON, or the pairs of a form as an object. `expected`: `json`, `form`, or by content type.
-
-    Raises AnswerNotUnderstood.
-    """
-    if expected == "form" or (not expected and answer.media_type == "application/x-www-form-urlencoded"):
-        return _form(answer.content)
+def read_document(answer: http.Response) -> Any:
+    """The answer's body: JSON, or the pairs of a form as an object, by its content type. Raises AnswerNotUnderstood."""
+    if answer.media_type == "application/x-www-form-urlencoded":
+        return read_form(answer.content)
     try:
         return msgspec.json.decode(answer.content.decode("utf-8-sig"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        if not expected and answer.media_type == "text/plain" and (document := _form(answer.content)):
+        if answer.media_type == "text/plain" and (document := read_form(answer.content)):
             return document
         raise AnswerNotUnderstood("The provider's answer is neither JSON nor a form.") from exc
 
 
-def _form(content: bytes) -> dict[str, str]:
+def read_form(content: bytes) -> dict[str, str]:
+    """The pairs of a form, whatever its content type. Raises AnswerNotUnderstood."""
     try:
         return dict(parse_qsl(content.decode("utf-8"), max_num_fields=100, strict_parsing=True))
     except ValueError as exc:
@@ -68,7 +66,7 @@ def refusal_of(provider: Provider, answer: http.Response, document: Any = None) 
         return AnswerNotUnderstood("The provider redirects a request that must be answered.")
     if document is None:
         try:
-            document = read_document(answer, expected=provider.token_response_format)
+            document = read_document(answer)
         except AnswerNotUnderstood:
             document = {}
     said = str(at(document, provider.token_response_error.code) or "")

@@ -12,9 +12,9 @@ from joserfc.jwk import KeySet
 from providers.answers import read_document
 from providers.client import Client
 from providers.errors import AnswerNotUnderstood
-from providers.oauth2 import send
 from providers.provider import PLACEHOLDER, Provider
 from providers.tokens import TokenResponse
+from providers.wire import send
 
 ALGORITHMS = ["RS256", "ES256", "PS256"]
 LEEWAY = 120  # seconds that two clocks may differ

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.views.decorators.debug import sensitive_variables
 
-from providers import oauth2
+from providers import dpop, oauth1, oauth2
 from providers.answers import at, claims_in
 from providers.client import Client
 from providers.errors import AnswerNotUnderstood
@@ -25,21 +25,22 @@ def properties(
     call made only if a property is read there. Raises AnswerNotUnderstood if a required one is missing.
     """
     wanted = {prop.source[0] for prop in provider.credential.values()}
+    ask = oauth1.follow_up if provider.auth == "oauth1" else oauth2.follow_up
     sources: dict[str, Any] = {
         "token_response": tokens.answer,
         "callback": dict(callback),
         "variable": client.variables,
         "id_token": claims_of(provider, client, tokens, nonce=nonce) if "id_token" in wanted else {},
-        "follow_up": oauth2.follow_up(provider, client, tokens) if "follow_up" in wanted else None,
+        "follow_up": ask(provider, client, tokens) if "follow_up" in wanted else None,
     }
-    found = {name: _read(prop, sources) for name, prop in provider.credential.items()}
-    missing = [name for name, prop in provider.credential.items() if prop.required and found[name] is None]
+    found = {name: _read(prop, sources) for name, prop in provider.kept.items()}
+    missing = [name for name, prop in provider.kept.items() if prop.required and found[name] is None]
     if missing:
         raise AnswerNotUnderstood(f"The provider did not say whose tokens these are: {', '.join(missing)} is missing.")
     identity = provider.identity_properties()
     if identity and all(found[name] is None for name in identity):
         raise AnswerNotUnderstood("The provider did not say whose tokens these are.")
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in found.items() if value is not None} | dpop.kept(tokens)
 
 
 @sensitive_variables()
@@ -68,7 +69,7 @@ def _read(prop: Property, sources: Mapping[str, Any]) -> Any:
     if prop.pattern and isinstance(value, str):
         match = re.search(prop.pattern, value)
         value = match[1] if match else None
-    if value is None or value == "":
+    if value is None or value == "" or (prop.values and value not in prop.values):
         return None
     return _typed(prop, value)
 

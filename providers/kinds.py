@@ -1,7 +1,8 @@
 """
 The kinds of credential: what each consists of, and how an import is judged.
 
-A provider with a code flow has one kind for it, `<slug>_oauth2`; its catalogue file may declare others under `[kinds]`.
+A provider with a code flow has one kind for it, `<slug>_oauth2` or `<slug>_oauth1`; its catalogue file may declare
+others under `[kinds]`.
 What a credential holds comes out of `accept()` in one spelling, however it was typed: its identity stands on that.
 """
 
@@ -34,6 +35,10 @@ TOKENS = {
     "scope": Property(token_response="scope", required=False),
     "token_type": Property(token_response="token_type", required=False),
 }
+OF_OAUTH1 = {"access_token", "scope", "token_type"}  # whose tokens neither end nor are refreshed
+PROTOCOLS = {"oauth2": "OAuth 2.0", "oauth1": "OAuth 1.0a"}
+# of a code flow whose tokens may be bound to a key (RFC 9449): that key, a private JWK
+DPOP_KEY = Property(token_response="dpop_key", secret=True, required=False)
 
 
 class UnknownKind(LookupError):
@@ -61,11 +66,11 @@ class CredentialKind:
 
     @property
     def auth(self) -> Auth:
-        return self.declared.auth if self.declared else "oauth2"
+        return self.declared.auth if self.declared else self.provider.auth
 
     @property
     def label(self) -> str:
-        return self.declared.label if self.declared else "OAuth 2.0"
+        return self.declared.label if self.declared else PROTOCOLS[self.provider.auth]
 
     @property
     def needs_oauth_app(self) -> bool:
@@ -76,9 +81,20 @@ class CredentialKind:
         """Whether its access tokens are asked for with what the credential holds, instead of a refresh token."""
         return self.auth in {"client_credentials", "app_jwt"}
 
+    def renews(self, *, with_refresh_token: bool, with_access_token: bool) -> bool:
+        """Whether a new access token can be asked for with what a credential holds."""
+        if self.declared is not None:
+            return self.mints
+        with_what = {"refresh_token": with_refresh_token, "access_token": with_access_token, "none": False}
+        return with_what[self.provider.refresh_with]
+
     @functools.cached_property
     def properties(self) -> dict[str, Property]:
-        return self.declared.properties if self.declared else TOKENS | self.provider.credential
+        if self.declared:
+            return self.declared.properties
+        bound = {"dpop_key": DPOP_KEY} if self.provider.dpop_signing_alg_values_supported else {}
+        tokens = {name: prop for name, prop in TOKENS.items() if self.auth == "oauth2" or name in OF_OAUTH1}
+        return tokens | bound | self.provider.kept
 
     @functools.cached_property
     def demands(self) -> list[Demand]:
@@ -88,7 +104,8 @@ class CredentialKind:
         """
         if self.declared:
             return [[[name]] for name, prop in self.properties.items() if prop.required and not self._has_default(name)]
-        return [*self._demands_of_identity(), self._demand_of_tokens()]
+        secret_of_token: list[Demand] = [[["token_secret"]]] if self.auth == "oauth1" else []
+        return [*self._demands_of_identity(), self._demand_of_tokens(), *secret_of_token]
 
     def _demands_of_identity(self) -> Iterator[Demand]:
         identity = {name: prop for name, prop in self.properties.items() if prop.identity}
@@ -102,7 +119,7 @@ class CredentialKind:
             yield [*([name] for name in identity), *instead]
 
     def _demand_of_tokens(self) -> Demand:
-        refreshes = self.provider.refresh_with != "none"
+        refreshes = self.provider.refresh_with == "refresh_token"
         return [["access_token"], ["refresh_token"]] if refreshes else [["access_token"]]
 
     # ---- import --------------------------------------------------------------------------------------------------
@@ -230,6 +247,8 @@ class CredentialKind:
         holders = {self._variable_of(name): name for name in self.properties if self._variable_of(name)}
         given = {variable: str(values[name]) for variable, name in holders.items() if values.get(name) is not None}
         declared = self.provider.variables
+        # Where the account is, its provider knows better than the app
+        fixed = {name: value for name, value in fixed.items() if name not in given or not declared[name].callback}
         try:
             said = {name: declared[name].accept(name, value) for name, value in given.items()}
             if self.needs_oauth_app and not own_hosts:
@@ -277,6 +296,11 @@ def load() -> Mapping[str, CredentialKind]:
     return _load(settings.PROVIDERS_DIR)
 
 
+def forget() -> None:
+    """See catalogue.forget()."""
+    _load.cache_clear()
+
+
 @functools.cache
 def _load(own_folder: str) -> Mapping[str, CredentialKind]:
     every = (kind for provider in catalogue.load().values() for kind in of(provider))
@@ -298,14 +322,14 @@ def of(provider: Provider) -> list[CredentialKind]:
 
 
 def find(name: str, *, with_oauth_app: bool) -> CredentialKind:
-    """The kind that a developer means, who may write the provider's slug instead: `stripe`, `checkout_champ`.
+    """The kind that a developer means, who may write the provider's slug instead, with dashes or underscores.
 
     With an OAuth app that is the code flow's kind; without one, the only kind that needs none, if there is one.
     Raises PropertiesNotAccepted.
     """
     if kind := load().get(name):
         return kind
-    provider = catalogue.load().get(name.replace("_", "-"))
+    provider = catalogue.find(name.replace("_", "-"))
     if provider is None:
         near = difflib.get_close_matches(name[:100], load(), n=3)
         hint = f" Did you mean {', '.join(near)}?" if near else " GET /v1/providers lists them all."

@@ -6,16 +6,14 @@ provider departs from the RFCs its catalogue file says how: nothing here knows o
 """
 
 import secrets
-import time
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlencode, urlsplit
 
 import msgspec
-from django.conf import settings
 from django.views.decorators.debug import sensitive_variables
 
-from providers import quirks
+from providers import dpop, quirks
 from providers.answers import moment, read_document, refusal_of
 from providers.client import Client
 from providers.client_authentication import authenticated, basic, secret_to_send
@@ -25,16 +23,15 @@ from providers.errors import (
     CallbackNotAccepted,
     IssuerMismatch,
     ParameterMissing,
-    ProviderError,
-    ProviderUnavailable,
     TokenRequestRejected,
 )
-from providers.provider import PLACEHOLDER, FollowUp, Provider
+from providers.placeholders import filled, named, names_in
+from providers.provider import FollowUp, Provider
 from providers.tokens import TokenResponse, is_success, read_token_response
+from providers.wire import DEADLINE, send, with_query
 from sequin_auth.lib import http
 
-DEADLINE = 10.0  # seconds for one request in all, its second try included
-
+NOTHING: Mapping[str, str] = MappingProxyType({})
 UNKNOWN_TOKEN = {"invalid_grant", "invalid_token"}  # what providers call it, against RFC 7009, 2.2
 
 # RFC 6749, 4.1.2.1; whatever else a provider says becomes server_error
@@ -71,11 +68,27 @@ def authorization_url(
         params |= {"code_challenge": code_challenge, "code_challenge_method": "S256"}
     if nonce:
         params["nonce"] = nonce
-    for name in provider.authorization_params_left_out:
-        params.pop(name, None)
-    params = {**provider.authorization_params, **params}  # a fixed parameter never replaces one of the protocol's
-    joint = "&" if urlsplit(provider.authorization_endpoint).query else "?"
-    return f"{provider.authorization_endpoint}{joint}{urlencode(params)}"
+    return with_query(provider.authorization_endpoint, authorization_params(provider, params))
+
+
+def authorization_params(provider: Provider, params: Mapping[str, str]) -> dict[str, str]:
+    """The authorization request as this provider takes it: without what it does not know, under its own names.
+
+    A fixed parameter never replaces one of the protocol's.
+    """
+    if not provider.state_returned:
+        params = {**params, "redirect_uri": redirect_uri_with(provider, params["redirect_uri"], params["state"])}
+    left_out = {*provider.authorization_params_left_out, *([] if provider.state_returned else ["state"])}
+    names = provider.authorization_param_names
+    return {
+        **provider.authorization_params,
+        **{names.get(name, name): value for name, value in params.items() if name not in left_out},
+    }
+
+
+def redirect_uri_with(provider: Provider, callback_url: str, state: str) -> str:
+    """The redirect URI that this provider is told: with the state, where it would not send that back."""
+    return callback_url if provider.state_returned else with_query(callback_url, {"state": state})
 
 
 # ---- authorization response (RFC 6749, 4.1.2; RFC 9207) --------------------------------------------------------------
@@ -89,7 +102,7 @@ def read_callback(
     Raises AuthorizationDenied, CallbackNotAccepted, IssuerMismatch.
     """
     check_issuer(provider, answer)
-    code, error = answer.get("code", ""), answer.get("error", "")
+    code, error = answer.get(provider.callback_code_param, ""), answer.get("error", "")
     if error and not code and not repeated:
         raise denial(provider, error)
     if not code or error or repeated:
@@ -123,27 +136,81 @@ def denial(provider: Provider, error: str) -> AuthorizationDenied:
 
 @sensitive_variables()
 def exchange_code(
-    provider: Provider, client: Client, code: str, *, redirect_uri: str, code_verifier: str = ""
+    provider: Provider,
+    client: Client,
+    code: str,
+    *,
+    redirect_uri: str,
+    code_verifier: str = "",
+    callback: Mapping[str, str] = NOTHING,
+    scopes: Iterable[str] = (),
 ) -> TokenResponse:
-    """Exchange the provider's code for tokens. `redirect_uri`: the callback URL, as at the authorization request."""
-    grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, **provider.token_params}
+    """Exchange the provider's code for tokens. `redirect_uri`: as at the authorization request.
+
+    `callback`: the answer that the code came with; the properties that are read there may be sent on, and `scopes`,
+    those that were asked for, said again.
+    """
+    grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
     if code_verifier:
         grant["code_verifier"] = code_verifier
-    return read_token_response(provider, _token_request(provider, client, provider.token_endpoint, grant))
+    told = {name: callback.get(prop.callback, "") for name, prop in provider.credential.items() if prop.callback}
+    grant |= named(provider.token_params, told | {"scope": provider.scope_separator.join(scopes)})
+    dpop_key = dpop.key_for_exchange(provider, client)
+    answer = _token_request(provider, client, grant, dpop_key=dpop_key)
+    tokens = dpop.bound(read_token_response(provider, answer), dpop_key)
+    return _lasting(provider, client, tokens) if provider.second_step else tokens
 
 
 @sensitive_variables()
-def refresh(provider: Provider, client: Client, refresh_token: str) -> TokenResponse:
+def _lasting(provider: Provider, client: Client, tokens: TokenResponse) -> TokenResponse:
+    """The tokens of the second step. What the first answer said beside its token is said still."""
+    step = provider.second_step
+    if step is None:
+        return tokens
+    values = {"access_token": tokens.access_token, "client_id": client.client_id}
+    params = named(step.params, values | {"client_secret": secret_to_send(provider, client)})
+    answer = _sent(provider, client, step.endpoint, params, method=step.method, sent_as=_in_query_if_get(step.method))
+    lasting = read_token_response(provider, answer)
+    return msgspec.structs.replace(
+        lasting,
+        scope=lasting.scope or tokens.scope,
+        scope_as_told=lasting.scope_as_told or tokens.scope_as_told,
+        answer={**tokens.answer, **lasting.answer},
+    )
+
+
+@sensitive_variables()
+def refresh(
+    provider: Provider,
+    client: Client,
+    refresh_token: str,
+    *,
+    access_token: str = "",
+    properties: Mapping[str, Any] = NOTHING,
+    redirect_uri: str = "",
+    scopes: Iterable[str] = (),
+) -> TokenResponse:
     """Use a refresh token. The answer's `refresh_token` is the one to keep, be it the same or a new one.
 
-    Raises AccessTokenMissing, whose `refresh_token` is to be kept all the same.
+    Where there are none, the access token itself is used (`refresh_with`). `properties`: the credential's, which some
+    providers want to see again, as others do the redirect URI or the scopes. Raises AccessTokenMissing, whose
+    `refresh_token` is to be kept all the same.
     """
     if provider.refresh_with == "none":
         raise TokenRequestRejected("This provider's tokens are not refreshed.", reason="unsupported_grant_type")
-    grant = {"grant_type": "refresh_token", "refresh_token": refresh_token, **provider.refresh_params}
-    answer = _token_request(provider, client, provider.refresh_endpoint or provider.token_endpoint, grant)
-    tokens = read_token_response(provider, answer)
-    return tokens if tokens.refresh_token else msgspec.structs.replace(tokens, refresh_token=refresh_token)
+    by_access_token = provider.refresh_with == "access_token"
+    if by_access_token and not access_token:
+        raise TokenRequestRejected("This provider issues no refresh tokens.", reason="unsupported_grant_type")
+    values = {name: str(value) for name, value in properties.items()}
+    values |= {"access_token": access_token, "redirect_uri": redirect_uri}
+    values["scope"] = provider.scope_separator.join(scopes)
+    grant = {} if by_access_token else {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    grant |= named(provider.refresh_params, values)
+    dpop_key = dpop.key_of(provider, client, properties)
+    answer = _token_request(provider.as_at_a_refresh(), client, grant, dpop_key=dpop_key)
+    tokens = dpop.bound(read_token_response(provider, answer), dpop_key)
+    keeps = not tokens.refresh_token and not by_access_token
+    return msgspec.structs.replace(tokens, refresh_token=refresh_token) if keeps else tokens
 
 
 def probe(provider: Provider, client: Client, *, redirect_uri: str) -> None:
@@ -166,19 +233,58 @@ def probe(provider: Provider, client: Client, *, redirect_uri: str) -> None:
 
 
 @sensitive_variables()
-def _token_request(provider: Provider, client: Client, endpoint: str, grant: dict[str, str]) -> http.Response:
-    params, headers = authenticated(provider, client, grant)
-    for name in provider.token_params_left_out:
-        params.pop(name, None)
-    as_json = provider.token_request_format == "json"
+def _token_request(
+    provider: Provider,
+    client: Client,
+    grant: Mapping[str, str],
+    *,
+    dpop_key: str,
+) -> http.Response:
+    """A grant with the client's authentication, under the provider's own names."""
+    names, unwanted = provider.token_param_names, {*provider.token_params_left_out}
+    endpoint, method = provider.token_endpoint, provider.token_request_method
+
+    def attempt(proof: Mapping[str, str], seconds: float) -> http.Response:
+        params, headers = authenticated(provider, client, grant)
+        params = {names.get(name, name): value for name, value in params.items() if name not in unwanted}
+        how = {"method": method, "sent_as": provider.token_request_format}
+        return _sent(provider, client, endpoint, params, **how, headers={**headers, **proof}, deadline=seconds)
+
+    return dpop.proven(attempt, key=dpop_key, method=method, url=endpoint, deadline=DEADLINE)
+
+
+@sensitive_variables()
+def _sent(
+    provider: Provider,
+    client: Client,
+    endpoint: str,
+    params: Mapping[str, str],
+    *,
+    method: str,
+    sent_as: str,
+    headers: Mapping[str, str] = NOTHING,
+    deadline: float = DEADLINE,
+) -> http.Response:
+    """One request to a token endpoint."""
+    headers = {"Accept": "application/json", **_headers(provider.token_headers, client), **headers}
     return send(
         client,
-        "POST",
+        method,
         endpoint,
-        headers={"Accept": "application/json", **provider.token_headers, **headers},
-        form=None if as_json else params,
-        json=params if as_json else None,
+        headers=headers,
+        form=dict(params) if sent_as == "form" else None,
+        json=dict(params) if sent_as == "json" else None,
+        params=dict(params) if sent_as == "query" else None,
+        deadline=deadline,
     )
+
+
+def _in_query_if_get(method: str) -> str:
+    return "query" if method == "GET" else "form"
+
+
+def _headers(templates: Mapping[str, str], client: Client) -> dict[str, str]:
+    return {name: filled(text, {"client_id": client.client_id}) for name, text in templates.items()}
 
 
 # ---- whose tokens are these? -----------------------------------------------------------------------------------------
@@ -193,27 +299,37 @@ def follow_up(provider: Provider, client: Client, tokens: TokenResponse) -> Any:
     values = {"token": tokens.access_token, "client_id": client.client_id}
     if any("{client_secret}" in text for text in (call.form or {}).values()):
         values["client_secret"] = secret_to_send(provider, client)
-    headers = {"Accept": "application/json", **call.headers}
+    headers = {"Accept": "application/json", **_headers(call.headers, client)}
+    in_query: dict[str, str] = {}
+    dpop_key = tokens.dpop_key if call.auth == "bearer" else ""
     if call.auth == "bearer":
-        headers |= api_authorization(provider, tokens.access_token)
-    answer = send(
-        client,
-        call.method,
-        call.url,
-        headers=headers,
-        json=call.json,
-        form=call.form and {name: _with(value, values) for name, value in call.form.items()},
-    )
+        header, in_query = api_authorization(provider, tokens.access_token)
+        headers |= dpop.authorization(header, dpop_key, tokens.access_token)
+    url = with_query(call.url, in_query)
+    form = call.form and {name: filled(value, values) for name, value in call.form.items()}
+
+    def attempt(proof: Mapping[str, str], seconds: float) -> http.Response:
+        signed = {**headers, **proof}
+        return send(client, call.method, url, headers=signed, json=call.json, form=form, deadline=seconds)
+
+    proves = {"key": dpop_key, "access_token": tokens.access_token}
+    answer = dpop.proven(attempt, **proves, method=call.method, url=url, deadline=DEADLINE)
     if answer.status != 200:
         raise AnswerNotUnderstood("The provider did not say whose tokens these are.")
     return read_document(answer)
 
 
-def api_authorization(provider: Provider, access_token: str) -> dict[str, str]:
-    """The header that carries an access token to the provider's API. Source: RFC 6750, 2.1, or the catalogue."""
-    if provider.api and provider.api.header:
-        return {provider.api.header: access_token}
-    return {"Authorization": f"{provider.api.scheme if provider.api else 'Bearer'} {access_token}"}
+def api_authorization(provider: Provider, access_token: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The header, or else the parameter, that carries an access token to the provider's API.
+
+    Source: RFC 6750, 2.1 and 2.3, or the catalogue.
+    """
+    api = provider.api
+    if api and api.query:
+        return {}, {api.query: access_token}
+    if api and api.header:
+        return {api.header: access_token}, {}
+    return {"Authorization": f"{api.scheme if api else 'Bearer'} {access_token}"}, {}
 
 
 # ---- introspection (RFC 7662) ----------------------------------------------------------------------------------------
@@ -229,7 +345,7 @@ def introspect(provider: Provider, client: Client, token: str) -> int | None:
     if not provider.introspection_endpoint:
         return None
     params, authentication = authenticated(provider, client, {"token": token, "token_type_hint": "access_token"})
-    headers = {"Accept": "application/json", **provider.token_headers, **authentication}
+    headers = {"Accept": "application/json", **_headers(provider.token_headers, client), **authentication}
     answer = send(client, "POST", provider.introspection_endpoint, headers=headers, form=params)
     if answer.status >= 300:
         raise refusal_of(provider, answer)
@@ -260,25 +376,33 @@ def revoke(
     token = refresh_token or access_token if how.token == "refresh_token" else access_token or refresh_token
     values = {"token": token, "client_id": client.client_id} | {k: str(v) for k, v in properties.items()}
     params = {"token": token} if how.params is None else {k: _whole(v, values) for k, v in how.params.items()}
-    headers = {"Accept": "application/json", **provider.token_headers}
+    headers = {"Accept": "application/json", **_headers(provider.token_headers, client)}
+    url, in_query = _whole(provider.revocation_endpoint, values), dict[str, str]()
     if how.auth == "client":
         params, authentication = authenticated(provider, client, params)
         headers |= authentication
     elif how.auth == "client_secret_basic":
         headers["Authorization"] = basic(provider, client.client_id, secret_to_send(provider, client))
+    elif how.auth == "client_secret_post":
+        params |= {"client_id": client.client_id, "client_secret": secret_to_send(provider, client)}
     elif how.auth == "bearer":
-        headers |= api_authorization(provider, access_token or token)
+        header, in_query = api_authorization(provider, access_token or token)
+        headers |= header
     answer = send(
         client,
         how.method,
-        _whole(provider.revocation_endpoint, values),
+        with_query(url, in_query),
         headers=headers,
         form=params if how.format == "form" else None,
         json=params if how.format == "json" else None,
         params=params if how.format == "query" else None,
     )
-    if answer.status == 404 or (how.auth == "bearer" and answer.status in {401, 403}):
-        return  # no such grant, or no such token
+    if answer.status == how.unknown_status:
+        return
+    if how.auth == "bearer" and answer.status in {401, 403}:
+        if not refresh_token:
+            return  # the one token that there was is worth nothing any more
+        raise TokenRequestRejected("The provider does not accept the access token any more.", reason="invalid_token")
     if answer.status >= 300:
         refusal = refusal_of(provider, answer)
         if isinstance(refusal, TokenRequestRejected) and refusal.reason in UNKNOWN_TOKEN:
@@ -290,47 +414,8 @@ def revoke(
             raise refusal_of(provider, answer, document)
 
 
-# ---- the wire --------------------------------------------------------------------------------------------------------
-
-
-@sensitive_variables()
-def send(client: Client, method: str, url: str, **content: Any) -> http.Response:
-    """One request through the egress guard, once; twice only if nothing of the first had left the machine.
-
-    A client of the sandbox reaches the simulator and nothing else. Raises ProviderUnavailable for 429 and 5xx too.
-    """
-    within = f"{settings.PUBLIC_URL}/sandbox/" if client.sandbox else None
-    ends_at = time.monotonic() + DEADLINE
-    try:
-        try:
-            answer = http.request(method, url, within=within, deadline=DEADLINE, **content)
-        except http.Unreachable:
-            left = max(0.0, ends_at - time.monotonic())
-            answer = http.request(method, url, within=within, deadline=left, **content)
-    except http.EgressBlocked as exc:
-        raise ProviderError("The provider's address is not one that this gateway may call.") from exc
-    except http.AnswerTooLarge as exc:
-        raise AnswerNotUnderstood("The provider's answer is too large.") from exc
-    except http.EgressError as exc:
-        is_uncertain = isinstance(exc, http.NoAnswer)
-        raise ProviderUnavailable(
-            "The provider could not be reached, or did not answer in time.", is_uncertain=is_uncertain
-        ) from exc
-    if answer.status == 429 or answer.status >= 500:
-        raise ProviderUnavailable(
-            "The provider is not available just now.",
-            retry_after=answer.retry_after,
-            is_uncertain=answer.status != 429,
-        )
-    return answer
-
-
 def _whole(template: str, values: Mapping[str, str]) -> str:
-    """As `_with`; raises ParameterMissing for a name that `values` does not have."""
-    if missing := [name for name in PLACEHOLDER.findall(template) if not values.get(name)]:
+    """As `filled`; raises ParameterMissing for a name that `values` does not have."""
+    if missing := [name for name in names_in(template) if not values.get(name)]:
         raise ParameterMissing(missing[0])
-    return _with(template, values)
-
-
-def _with(template: str, values: Mapping[str, str]) -> str:
-    return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
+    return filled(template, values)

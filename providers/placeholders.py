@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from providers.variables import VariableNotAccepted
 
+IN_A_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?", re.ASCII)
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -19,12 +20,20 @@ def filled(template: str, values: Mapping[str, str]) -> str:
     return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
 
 
+def named(templates: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
+    """`templates`, filled in; one that names something without a value is left out."""
+    known = {name: text for name, text in templates.items() if all(values.get(used) for used in names_in(text))}
+    return {name: filled(text, values) for name, text in known.items()}
+
+
 def fill(template: str, values: Mapping[str, str]) -> str:
     """The URL `template` with its variables; what they say can change neither the shape nor the rest of the host.
 
     Names that `values` lacks stay as they are. Raises VariableNotAccepted.
     """
     scheme, host_template = urlsplit(template)[:2]
+    if any(not IN_A_HOST.fullmatch(values[name]) for name in names_in(host_template) if name in values):
+        raise VariableNotAccepted("host", "does not make a host")
     host = filled(host_template, values)
     quoted = {name: quote(value, safe="") for name, value in values.items()}
     rest = filled(template.removeprefix(f"{scheme}://{host_template}"), quoted)

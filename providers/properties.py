@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
+from providers import dpop
 from providers.answers import PRINTABLE
 from providers.variables import HOST, Variable, VariableNotAccepted
 from providers.vocabulary import Property
@@ -22,6 +23,9 @@ LAST_MOMENT = 253_402_300_799  # seconds since 1970: the end of the year 9999
 
 class ValueNotAccepted(ValueError):
     """`str()` says in our words which rule the value breaks, without the value."""
+
+
+ALL_SCOPES = "*"  # what some providers call it; a mask is longer
 
 
 def is_mask(value: Any) -> bool:
@@ -58,7 +62,7 @@ def token(value: Any) -> str:
 
 def scope(value: Any) -> str:
     """In the provider's own form. Empty: the provider granted none."""
-    return "" if value == "" else text(value)
+    return value if value in ("", ALL_SCOPES) else text(value)
 
 
 def moment(value: Any) -> str:
@@ -83,6 +87,13 @@ def _seconds(value: Any) -> int:
     return int(read.timestamp())
 
 
+def private_jwk(value: Any) -> str:
+    """The key that tokens are bound to, as JSON. Source: RFC 7517; RFC 9449."""
+    if key := dpop.canonical(text(value)):
+        return key
+    raise ValueNotAccepted("Must be a private JWK of EC P-256, as JSON in a string.")
+
+
 # how the properties are read that every credential of the code flow has
 TOKEN_PROPERTIES: dict[str, Callable[[Any], str]] = {
     "access_token": token,
@@ -91,6 +102,7 @@ TOKEN_PROPERTIES: dict[str, Callable[[Any], str]] = {
     "refresh_token_expires_at": moment,
     "scope": scope,
     "token_type": text,
+    "dpop_key": private_jwk,
 }
 
 
@@ -136,6 +148,8 @@ def typed(prop: Property, value: Any, *, printable: Callable[[Any], str], patter
     said = printable(value)
     if pattern and not re.fullmatch(pattern, said, re.ASCII):
         raise ValueNotAccepted(f"Must match {pattern} as a whole.")
+    if prop.values and said not in prop.values:
+        raise ValueNotAccepted(f"Must be one of {', '.join(prop.values)}.")
     return said
 
 

@@ -8,22 +8,37 @@ follows them says little. A URL, and the values of parameters, may hold `{variab
 import datetime
 import re
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from providers.placeholders import PLACEHOLDER as PLACEHOLDER
 from providers.placeholders import Binding, filled
 from providers.variables import Variable, VariableNotAccepted
-from providers.vocabulary import Api, ErrorMembers, Expiry, OwnHost, RefreshTokenLifetime, Revocation, Success
+from providers.vocabulary import (
+    Addresses,
+    Api,
+    ErrorMembers,
+    Expiry,
+    RefreshTokenLifetime,
+    Revocation,
+    SecondStep,
+    Success,
+)
 from providers.vocabulary import FollowUp as FollowUp
 from providers.vocabulary import Kind as Kind
 from providers.vocabulary import Property as Property
 
-AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
+AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"]
+Category = Literal[
+    "accounting", "advertising", "analytics", "calendar", "commerce", "communication", "content", "crm", "design",
+    "developer-tools", "documents", "education", "email", "files", "finance", "forms", "gaming", "health", "hr",
+    "identity", "location", "marketing", "media", "music", "payments", "productivity", "project-management", "science",
+    "security", "social", "storage", "support", "other",
+]  # fmt: skip
 ENDPOINTS = (
     "authorization_endpoint", "token_endpoint", "refresh_endpoint", "revocation_endpoint", "introspection_endpoint",
-    "jwks_uri",
+    "request_token_endpoint", "pushed_authorization_request_endpoint", "jwks_uri",
 )  # fmt: skip
 
 
@@ -34,7 +49,11 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     name: str
     docs: str
     checked: datetime.date
-    confirmed_by: int = 0
+    confirmed_by: Annotated[int, msgspec.Meta(ge=0)] = 0
+    aliases: list[str] = []  # other names that people look for; each is understood where a slug is
+    icon: str = ""  # its brand's slug in the package simple-icons, where that is neither its slug nor its name
+    category: Category = "other"
+    extends: str = ""  # whose authorization server it shares: all that is not written here is read there
     setup: list[str] = []
 
     # the provider's metadata (RFC 8414); without the first two it has no code flow, only `kinds`
@@ -43,54 +62,73 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     refresh_endpoint: str = ""
     revocation_endpoint: str = ""
     introspection_endpoint: str = ""
+    request_token_endpoint: str = ""  # OAuth 1.0a (RFC 5849, 2.1): with it, the code flow is that protocol's
+    request_token_method: Literal["POST", "GET"] = "POST"
+    pushed_authorization_request_endpoint: str = ""  # RFC 9126
     issuer: str = ""
     jwks_uri: str = ""
     token_endpoint_auth_methods_supported: list[AuthMethod] = msgspec.field(
         default_factory=lambda: ["client_secret_basic"]
     )
+    token_endpoint_auth_signing_alg_values_supported: list[str] = []
+    dpop_signing_alg_values_supported: list[Literal["ES256"]] = []  # RFC 9449
     code_challenge_methods_supported: list[Literal["S256"]] = []
     pkce_required: bool = False
     authorization_response_iss_parameter_supported: bool = False
 
     # whose host it is
     tenant_hosted: bool = False  # the whole host comes from the customer: the callback URL has to name the app
-    own_host: OwnHost | None = None  # what differs where a host variable is not the provider's own
+    own_host: Addresses | None = None  # what differs where a host variable is not the provider's own
+    deployments: dict[str, Addresses] = {}  # test systems and the like; the OAuth app's variable `deployment` picks one
 
     # authorization request
+    scopes: dict[str, str] = {}  # those worth knowing = what they allow, in a sentence
     default_scopes: list[str] = []
     required_scopes: list[str] = []
     scope_separator: str = " "
     scope_param: str = "scope"
     scopes_answered_as: dict[str, str] = {}  # asked = answered; "" = granted without being named in the answer
     authorization_params: dict[str, str] = {}
+    authorization_param_names: dict[str, str] = {}  # RFC 6749's = theirs
     authorization_params_left_out: list[str] = []
+    state_returned: bool = True  # false: it has to ride in the callback URL
     # POST: response_mode=form_post
     callback_methods: list[Literal["GET", "POST"]] = msgspec.field(default_factory=lambda: ["GET"])
 
     # callback
+    callback_code_param: str = "code"
     callback_check: str = ""
     callback_errors: dict[str, str] = {}
 
     # token request
-    token_request_format: Literal["form", "json"] = "form"
+    token_request_method: Literal["POST", "GET"] = "POST"
+    token_request_format: Literal["form", "json", "query"] = "form"
     token_params: dict[str, str] = {}
-    refresh_params: dict[str, str] = {}
+    token_param_names: dict[str, str] = {}  # RFC 6749's = theirs, also in a refresh
     token_params_left_out: list[str] = []
     token_headers: dict[str, str] = {}
+    refresh_request_method: Literal["", "POST", "GET"] = ""  # default: as the token request
+    refresh_request_format: Literal["", "form", "json", "query"] = ""
+    refresh_auth_method: Literal["", "client_secret_basic", "client_secret_post"] = ""  # default: as the token request
+    refresh_params: dict[str, str] = {}
+    refresh_params_left_out: list[str] = []
+    signature_method: Literal["HMAC-SHA1", "HMAC-SHA256", "PLAINTEXT"] = "HMAC-SHA1"  # OAuth 1.0a (RFC 5849, 3.4)
     client_secret_from: str = ""  # a function of quirks.py that makes the secret which is sent
     basic_credentials_encoded: bool = True  # RFC 6749, 2.3.1; false where the server takes them as they are
 
     # token response
-    token_response_format: Literal["", "json", "form"] = ""  # default: by content type
     token_response_names: dict[str, str] = {}
     token_response_success: Success | None = None
     token_response_error: ErrorMembers = ErrorMembers()
     expiry: Expiry = Expiry()
+    second_step: SecondStep | None = None
 
     # afterwards
-    refresh_with: Literal["refresh_token", "none"] = "refresh_token"
+    refresh_with: Literal["refresh_token", "access_token", "none"] = "refresh_token"
     refresh_token_rotates: Literal["always", "sometimes", "never"] = "always"
     refresh_token_lifetime: RefreshTokenLifetime | None = None
+    # seconds of an access token's life; earlier, the provider refuses
+    refresh_only_in_last: Annotated[int, msgspec.Meta(ge=0, le=3600)] = 0
     revocation: Revocation = Revocation()
     follow_up: str | FollowUp = ""
     check: str | FollowUp = ""  # the cheapest authenticated call, `/…` below the API's base URL; absent: the follow-up
@@ -105,7 +143,24 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def kind(self) -> str:
         """The kind of the credential that its code flow yields."""
-        return f"{self.slug.replace('-', '_')}_oauth2"
+        return f"{self.slug.removesuffix(f'-{self.auth}').replace('-', '_')}_{self.auth}"
+
+    @property
+    def auth(self) -> Literal["oauth2", "oauth1"]:
+        """The protocol of its code flow: OAuth 2.0 (RFC 6749), or OAuth 1.0a (RFC 5849)."""
+        return "oauth1" if self.request_token_endpoint else "oauth2"
+
+    @property
+    def kept(self) -> dict[str, Property]:
+        """What a trip has to yield beside the access token; an OAuth 1.0a token is of no use without its secret."""
+        if self.auth == "oauth2":
+            return self.credential
+        return {"token_secret": Property(token_response="oauth_token_secret", secret=True), **self.credential}
+
+    @property
+    def signs_calls(self) -> bool:
+        """Whether an API call is signed (RFC 5849, 3) instead of carrying the access token as it is."""
+        return self.auth == "oauth1" and not (self.api and self.api.header)
 
     @property
     def has_code_flow(self) -> bool:
@@ -118,7 +173,8 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def takes_private_keys(self) -> bool:
         """Whether an OAuth app may have a private key in place of a client secret: it signs, and is never sent."""
-        return bool(self.client_secret_from) or any(kind.auth == "app_jwt" for kind in self.kinds.values())
+        signs = self.client_secret_from or "private_key_jwt" in self.token_endpoint_auth_methods_supported
+        return bool(signs) or any(kind.auth == "app_jwt" for kind in self.kinds.values())
 
     @property
     def revokes(self) -> bool:
@@ -184,24 +240,29 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         checked again before they are used.
         """
         values = {
-            name: self.variables[name].accept(name, value)
+            name: self._as_sent(name, self.variables[name].accept(name, value))
             for name, value in variables.items()
             if name in self.variables
         }
         to = Binding(values, sandbox_url)
-        there = self._at_own_host() if self.is_at_own_host(values) else self
+        there = self._at(self.deployments[values["deployment"]]) if values.get("deployment") else self
+        there = there._at(self.own_host) if self.own_host and self.is_at_own_host(values) else there
         return msgspec.structs.replace(
             self,
             own_host=None,
-            authorization_endpoint=to.url(self.authorization_endpoint),
-            token_endpoint=to.url(self.token_endpoint),
-            refresh_endpoint=to.url(self.refresh_endpoint),
+            deployments={},
+            authorization_endpoint=to.url(there.authorization_endpoint),
+            token_endpoint=to.url(there.token_endpoint),
+            request_token_endpoint=to.url(self.request_token_endpoint),
+            pushed_authorization_request_endpoint=to.url(self.pushed_authorization_request_endpoint),
+            second_step=_step(self.second_step, to),
+            refresh_endpoint=to.url(there.refresh_endpoint),
             revocation_endpoint=to.url(there.revocation_endpoint),
             introspection_endpoint=to.url(self.introspection_endpoint),
             jwks_uri=to.url(self.jwks_uri),
             issuer=filled(self.issuer, values),
             follow_up=_call(there.follow_up, to),
-            check=_call(there.check, to),
+            check=_call(self.check, to),
             api=_api(there.api, to),
             kinds={name: _kind(declared, to) for name, declared in self.kinds.items()},
             authorization_params=to.params(self.authorization_params, self.variables),
@@ -209,15 +270,42 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             refresh_params=to.params(self.refresh_params, self.variables),
         )
 
-    def _at_own_host(self) -> "Provider":
-        own = self.own_host or OwnHost()
+    def as_at_a_refresh(self) -> "Provider":
+        """This provider as it takes a refresh: what differs there, in the place of what an exchange goes by."""
+        methods = [self.refresh_auth_method] if self.refresh_auth_method else None
         return msgspec.structs.replace(
             self,
-            revocation_endpoint=own.revocation_endpoint or self.revocation_endpoint,
-            follow_up=own.follow_up or self.follow_up,
-            check=own.check or self.check,
-            api=self.api and msgspec.structs.replace(self.api, base_url=own.api_base_url or self.api.base_url),
+            token_endpoint=self.refresh_endpoint or self.token_endpoint,
+            token_endpoint_auth_methods_supported=methods or self.token_endpoint_auth_methods_supported,
+            token_request_method=self.refresh_request_method or self.token_request_method,
+            token_request_format=self.refresh_request_format or self.token_request_format,
+            token_params_left_out=[*self.token_params_left_out, *self.refresh_params_left_out],
         )
+
+    def _as_sent(self, name: str, value: str) -> str:
+        """A list of scopes in the provider's own form; anything else as it is."""
+        is_scopes = self.variables[name].kind == "scopes"
+        return self.scope_separator.join(value.split()) if is_scopes else value
+
+    def _at(self, there: Addresses) -> "Provider":
+        """This provider with the addresses that are others there."""
+        return msgspec.structs.replace(
+            self,
+            authorization_endpoint=there.authorization_endpoint or self.authorization_endpoint,
+            token_endpoint=there.token_endpoint or self.token_endpoint,
+            refresh_endpoint=there.refresh_endpoint or self.refresh_endpoint,
+            revocation_endpoint=there.revocation_endpoint or self.revocation_endpoint,
+            follow_up=_elsewhere(self.follow_up, there.follow_up),
+            api=self.api and msgspec.structs.replace(self.api, base_url=there.api_base_url or self.api.base_url),
+        )
+
+    def variables_told(self, answer: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+        """`variables`, with what the callback tells of them: where the account really is.
+
+        Raises VariableNotAccepted; a choice is one of the file's own hosts, so that nobody is led elsewhere.
+        """
+        told = {name: answer[v.callback] for name, v in self.variables.items() if v.callback and answer.get(v.callback)}
+        return {**variables, **{name: self.variables[name].accept(name, value) for name, value in told.items()}}
 
     def urls(self) -> Iterator[tuple[str, str]]:
         """The fields that hold a URL which we call, by name."""
@@ -228,14 +316,30 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             yield "follow_up", self.follow_up.url if isinstance(self.follow_up, FollowUp) else self.follow_up
         if self.check:
             yield "check", _whole(self.check, self.api)
-        if own := self.own_host:
-            there = {"revocation_endpoint": own.revocation_endpoint, "follow_up": own.follow_up}
-            there["check"] = _whole(own.check, self._at_own_host().api)
-            yield from ((f"own_host.{name}", url) for name, url in there.items() if url)
+        if self.second_step:
+            yield "second_step.endpoint", self.second_step.endpoint
+        if self.own_host:
+            yield from self._urls_at("own_host", self.own_host)
+        for name, there in self.deployments.items():
+            yield from self._urls_at(f"deployments.{name}", there)
         for kind, declared in self.kinds.items():
             for name in ("token_endpoint", "check"):
                 if value := getattr(declared, name):
                     yield f"kinds.{kind}.{name}", _whole(value, declared.api or self.api)
+
+    def _urls_at(self, where: str, there: Addresses) -> Iterator[tuple[str, str]]:
+        names = ("authorization_endpoint", "token_endpoint", "refresh_endpoint", "revocation_endpoint", "follow_up")
+        urls = {name: getattr(there, name) for name in names}
+        yield from ((f"{where}.{name}", url) for name, url in urls.items() if url)
+
+
+def _elsewhere(call: str | FollowUp, url: str) -> str | FollowUp:
+    """`call`, at another URL if there is one."""
+    return msgspec.structs.replace(call, url=url) if url and isinstance(call, FollowUp) else url or call
+
+
+def _step(step: SecondStep | None, to: Binding) -> SecondStep | None:
+    return step and msgspec.structs.replace(step, endpoint=to.url(step.endpoint))
 
 
 def _whole(call: str | FollowUp, api: Api | None) -> str:

@@ -41,6 +41,7 @@ class TokenResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     scope: str | None = None
     scope_as_told: str | None = None
     answer: dict[str, Any] = {}
+    dpop_key: str = ""  # the private key that the tokens are bound to (RFC 9449)
 
     def __repr__(self) -> str:
         return f"TokenResponse(token_type={self.token_type!r}, expires_in={self.expires_in}, scope={self.scope!r})"
@@ -50,7 +51,7 @@ def read_token_response(provider: Provider, answer: http.Response) -> TokenRespo
     """Judge the answer of a token endpoint. Raises TokenRequestRejected, AnswerNotUnderstood, AccessTokenMissing."""
     if answer.status >= 300:
         raise refusal_of(provider, answer)
-    document = read_document(answer, expected=provider.token_response_format)
+    document = read_document(answer)
     if not isinstance(document, dict):
         raise AnswerNotUnderstood("The provider's token answer is no object.")
     if not is_success(provider, document):

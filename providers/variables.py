@@ -7,6 +7,8 @@ import msgspec
 
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 HOST = rf"({LABEL}\.)+[a-z]([a-z0-9-]{{0,61}}[a-z0-9])?"
+SCOPE = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,255}", re.ASCII)  # RFC 6749, 3.3, without the comma
+LONGEST_SCOPES = 4096  # characters
 Source = Literal["start", "app", "page"]
 
 
@@ -20,10 +22,13 @@ class VariableNotAccepted(ValueError):
 
 
 class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sources": "from"}):
-    """`label`: a single DNS label; `host`: a whole host name; `choice`: one of `values`; `text`: anything else."""
+    """`label`: a single DNS label; `host`: a whole host name; `choice`: one of `values`; `text`: anything else.
+
+    `scopes`: a second list of scopes, which a parameter of its own carries; separated by spaces or commas.
+    """
 
     label: str
-    kind: Literal["label", "host", "choice", "text"] = "label"
+    kind: Literal["label", "host", "choice", "text", "scopes"] = "label"
     example: str = ""
     pattern: str = ""  # must match the whole value; absent: that of its kind
     default: str = ""
@@ -31,13 +36,17 @@ class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     values: list[str] = []
     suffix: str = ""  # of a label: taken off if it was typed; of a host: put on if its first label alone was typed
     host_suffixes: list[str] = []  # of a host: where it is the provider's own, under whatever name
-    underscore_as_dash: bool = False  # NetSuite's account ids, in its hosts
+    underscore_as_dash: bool = False  # of account ids that stand in hosts
     lower_case: bool = True
+    callback: str = ""  # the callback's parameter that says it too, and then wins: a choice, or a label
     sources: list[Source] = msgspec.field(default_factory=lambda: ["start", "app", "page"])
 
     def accept(self, name: str, value: str) -> str:
         """`value` in its canonical spelling. Raises VariableNotAccepted."""
-        value = value.strip(" ").removeprefix("https://").removesuffix("/") if self.kind in {"label", "host"} else value
+        if self.kind == "scopes":
+            return self._scopes(name, value)
+        if self.kind in {"label", "host"} or self.callback:
+            value = value.strip(" ").removeprefix("https://").removesuffix("/")
         if self.kind in {"label", "host"} or self.lower_case:
             value = value.lower()
         if self.underscore_as_dash:
@@ -57,6 +66,13 @@ class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
             raise VariableNotAccepted(name, f"must look like {self.example}")
         return value
 
+    def _scopes(self, name: str, value: str) -> str:
+        """A list of scopes, separated by spaces. Source: RFC 6749, 3.3."""
+        scopes = value.replace(",", " ").split(" ")
+        if len(value) > LONGEST_SCOPES or not all(SCOPE.fullmatch(scope) for scope in scopes if scope):
+            raise VariableNotAccepted(name, f"must be scopes as RFC 6749 has them, {LONGEST_SCOPES} characters at most")
+        return " ".join(dict.fromkeys(scope for scope in scopes if scope))
+
     def _with_or_without_suffix(self, value: str) -> str:
         if self.kind != "host":
             return value.removesuffix(self.suffix)
@@ -65,6 +81,11 @@ class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     def as_account_id(self, value: str) -> str:
         """The provider's own spelling of an accepted value where it is no part of a host."""
         return value.upper().replace("-", "_") if self.underscore_as_dash else value
+
+    @property
+    def is_askable(self) -> bool:
+        """Whether the end user can say it: nobody's browser may name a host that is not the provider's own."""
+        return "page" in self.sources and (self.kind != "host" or bool(self.host_suffixes))
 
     def accept_or_none(self, name: str, value: str) -> str | None:
         """As `accept`, with None for a value that breaks a rule."""

@@ -1,8 +1,10 @@
 """The parts of a provider's description: what stands in the tables of its catalogue file."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=315_360_000)]  # ten years at most
 
 
 class Expiry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -13,16 +15,15 @@ class Expiry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     source: Literal["expires_in", "expires_at", "fixed", "never"] = "expires_in"
-    seconds: int | None = None  # the documented lifetime: of `fixed`, and where the answer is silent
+    seconds: Seconds | None = None  # the documented lifetime: of `fixed`, and where the answer is silent
     unit: Literal["s", "ms", "iso8601"] = "s"
 
 
 class RefreshTokenLifetime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from"}):
-    """How long a refresh token lives, in seconds: unused (`idle`), at most (`hard`), after its rotation (`grace`)."""
+    """How long a refresh token lives, in seconds: unused (`idle`), at most (`hard`)."""
 
-    idle: int | None = None
-    hard: int | None = None
-    grace: int = 0
+    idle: Seconds | None = None
+    hard: Seconds | None = None
     source: str = ""  # path in the token answer that says so
 
 
@@ -47,7 +48,8 @@ class Revocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: Literal["access_token", "refresh_token"] = "refresh_token"
     params: dict[str, str] | None = None  # instead of RFC 7009's `token` and `token_type_hint`
     format: Literal["form", "json", "query", "none"] = "form"
-    auth: Literal["client", "client_secret_basic", "bearer", "none"] = "client"
+    auth: Literal["client", "client_secret_basic", "client_secret_post", "bearer", "none"] = "client"
+    unknown_status: int = 0  # by which it says that there is no such token; RFC 7009, 2.2 has it say 200
     # It ends all that the account ever granted this app, not this token alone: what nobody fetched is then erased
     # without being revoked, since an earlier credential of the same account would die with it.
     whole_grant: bool = False
@@ -58,7 +60,7 @@ class FollowUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str
     method: Literal["GET", "POST"] = "GET"
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = {}  # values may name {client_id}
     json: dict[str, str] | None = None  # a GraphQL query, say
     form: dict[str, str] | None = None  # values may name {token}, {client_id} and {client_secret}
     auth: Literal["bearer", "none"] = "bearer"
@@ -66,7 +68,7 @@ class FollowUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How an access token is sent to the provider's API: as `Authorization: <scheme> …`, or in `header`.
+    """How an access token is sent to the provider's API: as `Authorization: <scheme> …`, in `header`, or in the query.
 
     `params`: what every call carries instead, where there is no token; their values name properties.
     """
@@ -74,15 +76,32 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base_url: str
     scheme: str = "Bearer"
     header: str = ""
+    query: str = ""  # the parameter, where the API takes nothing else (RFC 6750, 2.3 warns of it)
     params: dict[str, str] = {}
 
 
-class OwnHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Addresses that are others where the customer chose the host; `bound()` puts them in place of the usual ones."""
+class SecondStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A token request that follows the exchange at once: its access token becomes the one that lasts.
 
+    `params` may name `{access_token}`, `{client_id}` and `{client_secret}`.
+    """
+
+    endpoint: str
+    params: dict[str, str]
+    method: Literal["POST", "GET"] = "POST"
+
+
+class Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Those that are others elsewhere: at a host of the customer's own, or at a deployment such as a test system.
+
+    `bound()` puts them in place of the usual ones.
+    """
+
+    authorization_endpoint: str = ""
+    token_endpoint: str = ""
+    refresh_endpoint: str = ""
     revocation_endpoint: str = ""
     follow_up: str = ""
-    check: str = ""
     api_base_url: str = ""
 
 
@@ -114,6 +133,7 @@ class Property(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret: bool = False
     required: bool = True
     type: Literal["string", "integer", "boolean", "array"] = "string"
+    values: list[str] = []  # the only ones allowed: of one that stands in an address
     default: str = ""  # of a kind's; may hold variables
     told_by: ToldBy | None = None  # of a kind's
 

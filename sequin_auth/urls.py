@@ -14,6 +14,7 @@ urlpatterns = [
     path(".well-known/oauth-authorization-server", link.metadata),
     path("v1/", include("oauth_apps.api.urls")),
     path("v1/", include("credentials.api.urls")),
+    path("providers/", include("providers.showing.urls")),
     path("sandbox/", include("providers.sandbox.urls")),
     path("admin/", admin.site.urls),
     path("healthz", probes.alive),

@@ -24,3 +24,4 @@ ALLOWED_HOSTS = ["127.0.0.1", "testserver", "localhost"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES["default"]["TEST"] = {"NAME": f"test_sequin_auth_{os.getpid()}"}  # noqa: F405  two runs may go on side by side
 USES_WRITTEN_EVERY = 0  # tests write them when they want to see them
+WHITENOISE_AUTOREFRESH = True  # else each test client lists the static files anew, which takes longer than most tests

@@ -21,7 +21,7 @@ from credentials.models import Credential, Failure, Token
 from credentials.models.reading import Reading, read
 from credentials.refresh import note_readable, note_unreadable, refreshed, uses
 from oauth_apps.api.authentication import demand_scope, refused, shown
-from providers import access, kinds
+from providers import access, dpop, kinds
 from sequin_auth.lib.api.errors import Invalid, MethodNotAllowed, NotFound, error_json, refusal
 from sequin_auth.lib.api.fields import TimestampField
 from sequin_auth.lib.api.requests import client_address
@@ -110,7 +110,7 @@ def answered(credential: Credential, *, min_ttl: int, force: bool) -> dict[str, 
         kind = credential.definition
     except kinds.UnknownKind as exc:
         raise ProviderUnknown("The provider, or this kind of credential, is not in the catalogue any more.") from exc
-    if kind.auth in {"key", "password", "oauth1"}:
+    if kind.declared is not None and kind.auth in {"key", "password", "oauth1"}:
         standing_token = access.standing_token(kind, credential.values())
         if standing_token is None:
             raise KindHasNone(f"A credential of the kind {kind.name} has no access token: it signs or joins each call.")
@@ -137,11 +137,27 @@ def representation(credential: Credential, token: Token, access_token: str | Non
     kind = credential.definition
     sandbox_url = credential.oauth_app.sandbox_url if credential.oauth_app else ""
     provider = kind.provider.bound(credential.variables, sandbox_url=sandbox_url)
-    api = access.sent_with(kind, provider, credential.properties)
+    api = access.sent_with(kind, provider, credential.properties, sandbox_url=sandbox_url)
+    if kind.declared is None and provider.signs_calls and credential.oauth_app is not None:
+        api["signature"] = access.signed_with(provider, credential.oauth_app.client_id, credential.values())
     return {
         "access_token": access_token,
         "token_type": api.get("scheme") or "Bearer",
         "expires_at": TimestampField().to_representation(token.expires_at) if token.expires_at else None,
         "scope": " ".join(credential.scopes_granted) or None,
         "api": api,
-    }
+    } | bound_to_key(credential, api)
+
+
+@sensitive_variables()
+def bound_to_key(credential: Credential, api: dict[str, Any]) -> dict[str, Any]:
+    """What is different where the token is bound to a key: whoever uses it signs proofs with that. Source: RFC 9449, 7.
+
+    Raises Unreadable.
+    """
+    if not credential.definition.provider.dpop_signing_alg_values_supported or credential.secrets is None:
+        return {}
+    dpop_key = credential.values().get(dpop.PROPERTY)
+    if dpop_key is None:
+        return {}
+    return {"token_type": dpop.SCHEME, "api": {**api, "scheme": dpop.SCHEME}, "dpop_key": dpop_key}

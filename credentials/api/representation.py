@@ -88,7 +88,7 @@ def properties(credential: Credential, in_place_of_secrets: Mapping[str, Any]) -
 def has_tokens(credential: Credential) -> bool:
     """Whether the tokens are properties of the credential; those that are minted for a credential are none."""
     kind = kinds.load().get(credential.kind)
-    return kind.declared is None if kind else credential.kind.endswith("_oauth2")
+    return kind.declared is None if kind else credential.kind.endswith(("_oauth2", "_oauth1"))
 
 
 def of_token(credential: Credential) -> dict[str, Any]:

@@ -118,6 +118,8 @@ def accepted_variables(oauth_app: OAuthApp, variables: dict[str, str]) -> dict[s
         if name not in provider.variables:
             known = ", ".join(provider.variables) or "none"
             raise Invalid({"variables": [f"There is one that this provider does not have. It has: {known}."]})
+        if provider.variables[name].sources == ["app"]:
+            raise Invalid({"variables": [f"{name} can be set on the OAuth app alone."]})
         try:
             accepted[name] = provider.variables[name].accept(name, value)
         except VariableNotAccepted as exc:

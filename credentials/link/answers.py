@@ -8,6 +8,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from credentials.models import Credential, Expiry, Grant, Token
 from oauth_apps.models import OAuthApp
+from providers import dpop
 from providers.provider import Provider
 from providers.tokens import scope_as_theirs, scopes_of
 
@@ -17,7 +18,9 @@ TOLD = {Expiry.EXPIRES_IN, Expiry.EXPIRES_AT, Expiry.TOKEN, Expiry.INTROSPECTION
 @sensitive_variables()
 def token_answer(oauth_app: OAuthApp, grant: Grant) -> dict[str, Any]:
     """RFC 6749's members, and `credential`, which `/v1/credentials` takes as it is. What is unknown is absent."""
-    answer: dict[str, Any] = {"access_token": grant.access_token, "token_type": "Bearer"}
+    token_type = dpop.SCHEME if dpop.PROPERTY in grant.properties else "Bearer"
+    token_type = "OAuth" if oauth_app.definition.auth == "oauth1" else token_type
+    answer: dict[str, Any] = {"access_token": grant.access_token, "token_type": token_type}
     if grant.expires_at is not None:
         answer["expires_in"] = max(0, grant.expires_at - int(timezone.now().timestamp()))
     if grant.refresh_token:

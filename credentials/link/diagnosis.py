@@ -14,7 +14,7 @@ from credentials.link.flow.start import requested_app, requested_scopes
 from credentials.link.forms import START_PARAMETERS, Query
 from credentials.models import s256
 from oauth_apps.models import OAuthApp
-from providers import catalogue, oauth2
+from providers import catalogue, oauth1, oauth2
 from providers.errors import AuthorizationDenied, ProviderError, ProviderUnavailable, TokenRequestRejected
 from providers.provider import Provider
 from providers.variables import Variable, VariableNotAccepted
@@ -48,6 +48,8 @@ def of_start(query: Query, exc: LinkError) -> Diagnosis:
     cause, fix = START_ADVICE.get(type(exc), START_ADVICE[RequestRefused])
     if isinstance(exc, RequestRefused) and exc.parameter in START_PARAMETER_ADVICE:
         cause, fix = START_PARAMETER_ADVICE[exc.parameter]
+    if isinstance(exc.__cause__, ProviderError):  # it was asked before the end user could leave
+        cause, fix = callback_advice(exc.__cause__)
     return Diagnosis(
         rule=str(exc),
         cause=cause,
@@ -174,6 +176,8 @@ def would_have_been_sent_to(query: Query, oauth_app: OAuthApp) -> str:
         scopes = requested_scopes(query, oauth_app, definition)
     except (VariableNotAccepted, RequestRefused):
         return ""
+    if provider.auth == "oauth1":
+        return oauth1.authorization_url(provider, oauth1.Token("not-a-token", ""), scopes=scopes)
     return oauth2.authorization_url(
         provider,
         oauth_app.client(variables),

@@ -204,6 +204,7 @@ class Authorization(models.Model):
                 step=Step.GRANTED,
                 code_hash=digest(code),
                 tokens=sealed,
+                snapshot=self.snapshot,
                 access_fingerprint=fingerprint(grant.access_token),
                 granted_at=now,
                 expires_at=now + timedelta(seconds=settings.CODE_TTL),

@@ -13,12 +13,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from credentials.models.fingerprint import fingerprint
-from providers import oauth2
+from providers import wire
 from sequin_auth.lib.encryption import Sealed, SealedTextField
 
 BEGINNING = 8  # bytes of a fingerprint that are kept of a replaced refresh token
 REMEMBERED = 64 * BEGINNING
-LEASE = timedelta(seconds=2 * oauth2.DEADLINE + 15)  # longer than the two calls that a refresh may be
+LEASE = timedelta(seconds=2 * wire.DEADLINE + 15)  # longer than the two calls that a refresh may be
 
 
 class Expiry(models.TextChoices):

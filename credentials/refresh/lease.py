@@ -27,7 +27,7 @@ from credentials.refresh.failures import IdentityChanged
 from credentials.refresh.introspection import examine, learn_expiry
 from credentials.revocation import give_back_unused
 from oauth_apps import health as app_health
-from providers import access, identity, kinds, oauth2
+from providers import access, identity, kinds, oauth2, wire
 from providers.client import Client
 from providers.errors import AccessTokenMissing, ProviderError
 from providers.provider import Provider
@@ -37,7 +37,7 @@ from sequin_auth.lib.encryption import Unreadable
 
 log = structlog.get_logger("credentials")
 
-PATIENCE = oauth2.DEADLINE + 2  # seconds that a caller waits for somebody else's refresh
+PATIENCE = wire.DEADLINE + 2  # seconds that a caller waits for somebody else's refresh
 landing = threading.Condition()  # told whenever a refresh of this process has come to its end
 NOT_POSSIBLE = (ProviderError, Unreadable, VariableNotAccepted, LookupError)
 
@@ -63,6 +63,8 @@ def refreshed(credential: Credential, *, min_ttl: float = 0, force: bool = False
             seen = token
         if token.lasts(min_ttl) and not force and not token.needs_reauthorization:
             return token
+        if is_too_early(credential, token):
+            return what_is_left(credential, token)  # the provider would refuse, `force` or not
         if token.attempts != seen.attempts:
             return what_is_left(credential, token, force=force)  # somebody has just tried, in vain
         if not is_renewable(credential, token) and (force or not is_examinable(credential, token)):
@@ -116,11 +118,15 @@ def is_renewable(credential: Credential, token: Token) -> bool:
         kind = credential.definition
     except kinds.UnknownKind:
         return True  # to fail with a note
-    if kind.mints:
-        return True
-    if kind.declared is not None:
-        return False
-    return kind.provider.refresh_with != "none" and token.has_refresh_token
+    is_alive = token.has_access_token and (token.expires_at is None or token.lasts(0))
+    return kind.renews(with_refresh_token=token.has_refresh_token, with_access_token=is_alive)
+
+
+def is_too_early(credential: Credential, token: Token) -> bool:
+    """Whether the access token has more time left than its provider lets it have at a refresh."""
+    kind = kinds.load().get(credential.kind)
+    last = kind.provider.refresh_only_in_last if kind and kind.declared is None else 0
+    return bool(last) and token.expires_at is not None and token.lasts(last) and not token.needs_reauthorization
 
 
 def is_examinable(credential: Credential, token: Token) -> bool:
@@ -222,7 +228,15 @@ def ask(credential: Credential, lease: Token, provider: Provider, client: Client
     kind = credential.definition
     if kind.mints:
         return access.mint(kind, client, credential.values())
-    return oauth2.refresh(provider, client, lease.refresh_token or "")
+    return oauth2.refresh(
+        provider,
+        client,
+        lease.refresh_token or "",
+        access_token=lease.access_token or "",
+        properties=credential.values(),
+        redirect_uri=credential.oauth_app.callback_url if credential.oauth_app else "",
+        scopes=credential.scopes_requested,
+    )
 
 
 def is_another_account(credential: Credential, provider: Provider, answer: TokenResponse) -> bool:

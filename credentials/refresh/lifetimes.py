@@ -11,6 +11,7 @@ from providers.provider import Provider
 from providers.tokens import TokenResponse, assumed_lifetime, lifetime, refresh_token_expires_in, scope_as_theirs
 
 DAY = timedelta(days=1)
+LATE = timedelta(seconds=15)  # before the end, where a provider takes no refresh much earlier
 LEAST_PAUSE = timedelta(seconds=30)  # between two refreshes by schedule, whatever a provider answers
 
 
@@ -85,7 +86,7 @@ def due_at(
     if expiry_source == Expiry.UNKNOWN:
         moments.append(now)
     elif expires_at is not None:
-        moments.append(ahead_of(now, expires_at))
+        moments.append(expires_at - LATE if provider.refresh_only_in_last else ahead_of(now, expires_at))
     if refresh_expires_at is not None and is_kept_alive(kind, provider):
         left = refresh_expires_at - now
         margin = min(max(DAY, left / 5), left / 2.5)

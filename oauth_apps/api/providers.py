@@ -1,7 +1,10 @@
 """`/v1/providers`: what the catalogue says, for developers."""
 
+import functools
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import msgspec
 from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -10,12 +13,10 @@ from oauth_apps.api.account_view import AccountView
 from providers import catalogue, kinds
 from providers.kinds import CredentialKind
 from providers.provider import Provider
-from providers.variables import HOST, LABEL, Variable
+from providers.showing import facts
+from providers.variables import Variable
 from sequin_auth.lib.api.errors import NotFound
 from sequin_auth.lib.api.pagination import read_limit, seal, unseal
-
-PATTERNS = {"label": LABEL, "host": HOST}
-ANY_TEXT = "[A-Za-z0-9._~-]{1,253}"
 
 
 class ProviderList(AccountView):
@@ -25,51 +26,59 @@ class ProviderList(AccountView):
         limit = read_limit(request.query_params.get("limit"))
         cursor = request.query_params.get("cursor")
         last_seen = unseal(cursor).decode() if cursor is not None else ""
-        left = [slug for slug in sorted(catalogue.load()) if slug > last_seen]
+        every = representations(settings.PROVIDERS_DIR, settings.PUBLIC_URL)
+        left = [slug for slug in every if slug > last_seen]
         page = left[:limit]
         return Response(
             {
-                "data": [representation(catalogue.get(slug)) for slug in page],
+                "data": [every[slug] for slug in page],
                 "next_cursor": seal(page[-1].encode()) if len(left) > limit else None,
             }
         )
 
 
 class ProviderDetail(AccountView):
+    """By the slug or an alias; the answer says the slug."""
+
     def get(self, request: Request, slug: str) -> Response:
-        provider = catalogue.load().get(slug)
+        provider = catalogue.find(slug)
         if provider is None:
             raise NotFound
-        return Response(representation(provider))
+        return Response(representations(settings.PROVIDERS_DIR, settings.PUBLIC_URL)[provider.slug])
 
 
-def representation(provider: Provider) -> dict[str, Any]:
-    pkce = "supported" if provider.code_challenge_methods_supported else "none"
-    refreshes = provider.has_code_flow and provider.refresh_with != "none"
+@functools.cache
+def representations(_own_folder: str, public_url: str) -> Mapping[str, dict[str, Any]]:
+    """Every provider by its slug, in order. Made once: none of it changes while the process lives."""
+    return {slug: representation(provider, public_url) for slug, provider in sorted(catalogue.load().items())}
+
+
+def representation(provider: Provider, public_url: str) -> dict[str, Any]:
     return {
         "slug": provider.slug,
         "name": provider.name,
+        "aliases": provider.aliases,
+        "category": provider.category,
+        "logo": facts.logo_url(provider, public_url),
         "docs": provider.docs,
+        "checked": provider.checked.isoformat(),
+        "extends": provider.extends or None,
         "kinds": [of_kind(kind) for kind in kinds.of(provider)],
         "variables": {name: of_variable(variable) for name, variable in provider.variables.items()},
+        "deployments": list(provider.deployments),
         "takes_oauth_apps": provider.has_code_flow,
+        "scopes": facts.known_scopes(provider),
         "default_scopes": provider.default_scopes,
-        "pkce": "required" if provider.pkce_required else pkce,
+        "required_scopes": provider.required_scopes,
+        "pkce": facts.pkce(provider),
         "public_clients": provider.takes_public_clients,
-        "refreshes": refreshes,
-        "rotates": refreshes and provider.refresh_token_rotates != "never",
+        "refreshes": facts.refreshes(provider),
+        "rotates": facts.rotates(provider),
         "revokes": provider.revokes,
-        "setup": provider.setup,
-        "callback_url": callback_url(provider),
+        "many_accounts": provider.many_accounts,
+        "setup": facts.setup(provider, public_url),
+        "callback_url": facts.callback_url(provider, public_url),
     }
-
-
-def callback_url(provider: Provider) -> str | None:
-    """The shared one; where it has to name the app, `:oauth_app_id` stands for the app's id. None: there is no trip."""
-    if not provider.has_code_flow:
-        return None
-    shared = f"{settings.PUBLIC_URL}/link/oauth2/callback/{provider.slug}"
-    return f"{shared}/:oauth_app_id" if provider.tenant_hosted else shared
 
 
 def of_kind(kind: CredentialKind) -> dict[str, Any]:
@@ -78,6 +87,7 @@ def of_kind(kind: CredentialKind) -> dict[str, Any]:
         "label": kind.label,
         "auth": kind.auth,
         "needs_oauth_app": kind.needs_oauth_app,
+        "needs": msgspec.to_builtins(facts.needs_of(kind)),
         "schema": json_schema(kind),
     }
 
@@ -107,8 +117,11 @@ def json_schema(kind: CredentialKind) -> dict[str, Any]:
 def of_variable(variable: Variable) -> dict[str, Any]:
     return {
         "label": variable.label,
+        "kind": variable.kind,
         "required": variable.required,
+        "default": variable.default,
         "example": variable.example,
-        "pattern": variable.pattern or PATTERNS.get(variable.kind, ANY_TEXT),
+        "pattern": facts.pattern_of(variable),
         "values": variable.values,
+        "from": variable.sources,
     }

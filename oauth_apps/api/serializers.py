@@ -8,6 +8,7 @@ from rest_framework import serializers
 from oauth_apps import registration
 from oauth_apps.models import OAuthApp
 from oauth_apps.redirect_uris import MAX_LENGTH, validate_redirect_uri
+from providers import catalogue
 from providers.provider import Provider
 from sequin_auth.lib.api import SECRET_MASK
 from sequin_auth.lib.api.fields import FlagField, MetadataField, StrictSerializer, TextField, TimestampField
@@ -51,8 +52,10 @@ class OAuthAppSerializer(StrictSerializer):
     variables = serializers.DictField(child=TextField(), default=dict)
     environment = TextField(default=OAuthApp.Environment.LIVE)
 
-    def validate_provider(self, slug: str) -> str:
-        return self._unchanged("provider", slug)
+    def validate_provider(self, name: str) -> str:
+        """An alias is understood, and the slug is kept."""
+        provider = catalogue.find(name)
+        return self._unchanged("provider", provider.slug if provider else name)
 
     def validate_client_id(self, client_id: str) -> str:
         return self._unchanged("client_id", client_id)
@@ -84,6 +87,12 @@ class OAuthAppSerializer(StrictSerializer):
                     attrs[field] = accept(provider, attrs[field])
                 except ValidationError as exc:
                     errors[field] = exc.message_dict if hasattr(exc, "error_dict") else exc.messages
+        if not errors and attrs.get("client_secret"):
+            variables = attrs.get("variables", self.instance.variables if self.instance else {})
+            try:
+                registration.accept_authentication(variables, attrs["client_secret"])
+            except ValidationError as exc:
+                errors["client_secret"] = exc.messages
         if errors:
             raise serializers.ValidationError(errors)
         self._settle_own_callback(attrs, provider)

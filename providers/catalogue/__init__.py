@@ -1,36 +1,50 @@
 """The catalogue: one TOML file per provider in this folder, and an operator's own in PROVIDERS_DIR."""
 
 import functools
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from providers.catalogue.reading import FOLDER as FOLDER
+from providers.catalogue.reading import Document, NotUsable, Reader, provider_of
+from providers.catalogue.reading import Problem as Problem
 from providers.catalogue.rules import advice, leaks, lint
+from providers.catalogue.shapes import Keys
 from providers.provider import Provider
+from providers.variables import Variable
 
-FOLDER = Path(__file__).parent
+TOLD_AT_THE_START = 5  # problems; `providers lint` tells the rest
 
 
 class UnknownProvider(LookupError):
-    """No file of the catalogue has this slug."""
+    """No file of the catalogue has this slug, nor this alias."""
 
 
 def load() -> dict[str, Provider]:
-    """Every provider by its slug. Raises ImproperlyConfigured, which names the file and what is wrong in it."""
+    """Every provider by its slug. Raises ImproperlyConfigured: file, line and what is wrong there, a line each."""
     return _load(settings.PROVIDERS_DIR)
 
 
-def get(slug: str) -> Provider:
-    """The provider `slug`. Raises UnknownProvider."""
-    try:
-        return load()[slug]
-    except KeyError:
-        raise UnknownProvider(slug) from None
+def built_in() -> dict[str, Provider]:
+    """Those that come with the product, whatever an operator lays over them."""
+    return _load("")
+
+
+def find(name: str) -> Provider | None:
+    """The provider whose slug, or one of whose aliases, is `name`."""
+    providers = load()
+    return providers.get(name) or providers.get(_aliases(settings.PROVIDERS_DIR).get(name, ""))
+
+
+def get(name: str) -> Provider:
+    """The provider with the slug or the alias `name`. Raises UnknownProvider."""
+    provider = find(name)
+    if provider is None:
+        raise UnknownProvider(name)
+    return provider
 
 
 def choices() -> list[tuple[str, str]]:
@@ -44,81 +58,121 @@ def choices() -> list[tuple[str, str]]:
 
 def files() -> list[Path]:
     """The built-in files, then the operator's. Raises ImproperlyConfigured if PROVIDERS_DIR is not a folder."""
-    return [*_in(FOLDER), *_own_files(settings.PROVIDERS_DIR)]
+    return Reader(settings.PROVIDERS_DIR).files()
 
 
 def parsed(path: Path) -> Provider:
-    """The provider of one file. Raises ImproperlyConfigured, which names the file and what is wrong in it."""
-    return _provider(path, _document(path))
+    """The provider of one file. Raises ImproperlyConfigured, with file, line and what is wrong there."""
+    return _provider(Reader(settings.PROVIDERS_DIR).document(path))
 
 
-def problems_of(path: Path) -> list[str]:
-    """All that is wrong with one file, in words. One that has a built-in's name is read as laid over it."""
+def problems_of(path: Path) -> list[Problem]:
+    """All that is wrong with one file. One that has a built-in's name is read as laid over it."""
     try:
-        document = _document(path)
-    except ImproperlyConfigured as exc:
-        return [str(exc).removeprefix(f"{path}: ")]
+        document = Reader(settings.PROVIDERS_DIR).document(path)
+    except NotUsable as exc:
+        return exc.problems
+    found_leaks = [document.problem(leak) for leak in leaks(document.table)]
     try:
-        provider = msgspec.convert(document, Provider)
-    except msgspec.ValidationError as exc:
-        return [str(exc), *leaks(document)]
-    misnamed = ["slug must be the file's name"] if provider.slug != path.stem else []
-    return [*misnamed, *lint(provider), *advice(provider), *leaks(document)]
+        provider = provider_of(document)
+    except NotUsable as exc:
+        return [*exc.problems, *found_leaks]
+    provider = _with_deployments(provider)
+    unsound = [document.problem(problem) for problem in advice(provider)]
+    return [*_problems(document, provider), *unsound, *found_leaks]
+
+
+def problem_of(path: Path, message: str, keys: Keys) -> Problem:
+    """`message` about what a file says at `keys`, with the line where it stands."""
+    return Reader(settings.PROVIDERS_DIR).document(path).problem(message, keys)
+
+
+def path_of(slug: str) -> Path:
+    """The file of a provider that is in the catalogue; the operator's, where it is laid over a built-in one."""
+    return {path.stem: path for path in files()}[slug]
+
+
+def clashes(besides: Iterable[Path] = ()) -> list[Problem]:
+    """Where two files of the catalogue, `besides` included, claim one name; files that cannot be used count not."""
+    reader = Reader(settings.PROVIDERS_DIR)
+    providers: dict[Path, Provider] = {}
+    for path in {path.stem: path for path in [*reader.files(), *besides]}.values():
+        try:
+            providers[path] = provider_of(reader.document(path))
+        except NotUsable:
+            continue
+    return list(_clashes(providers))
+
+
+def forget() -> None:
+    """Read the files again when they are next asked for: one of them is new."""
+    _load.cache_clear()
+    _aliases.cache_clear()
 
 
 @functools.cache
 def _load(own_folder: str) -> dict[str, Provider]:
-    paths = {path.stem: path for path in [*_in(FOLDER), *_own_files(own_folder)]}
-    providers = {slug: parsed(path) for slug, path in paths.items()}
-    kinds: dict[str, str] = {}
-    for slug, provider in providers.items():
-        for kind in [*([provider.kind] if provider.has_code_flow else []), *provider.kinds]:
-            if kinds.setdefault(kind, slug) != slug:
-                raise ImproperlyConfigured(f"{paths[slug]}: kinds.{kind} is {kinds[kind]}'s already")
-    return providers
+    reader = Reader(own_folder)
+    problems: list[Problem] = []
+    providers: dict[Path, Provider] = {}
+    for path in {path.stem: path for path in reader.files()}.values():
+        try:
+            providers[path] = _provider(reader.document(path))
+        except NotUsable as exc:
+            problems += exc.problems
+    problems += _clashes(providers)
+    if problems:
+        raise ImproperlyConfigured(_told(problems))
+    return {provider.slug: provider for provider in providers.values()}
 
 
-def _in(folder: Path) -> Iterator[Path]:
-    yield from sorted(folder.glob("*.toml"))
+def _told(problems: list[Problem]) -> str:
+    told = [str(problem) for problem in problems[:TOLD_AT_THE_START]]
+    if len(problems) > len(told):
+        told.append(f"… and {len(problems) - len(told)} more: `manage.py providers lint` tells them all.")
+    return "\n".join(told)
 
 
-def _own_files(folder: str) -> Iterator[Path]:
-    if folder and not Path(folder).is_dir():
-        raise ImproperlyConfigured("PROVIDERS_DIR is not a folder.")
-    if folder:
-        yield from _in(Path(folder))
+@functools.cache
+def _aliases(own_folder: str) -> Mapping[str, str]:
+    return {alias: slug for slug, provider in _load(own_folder).items() for alias in provider.aliases}
 
 
-def _document(path: Path) -> dict[str, Any]:
-    """The file at `path`, laid over the built-in one of the same name, if there is one."""
-    built_in = FOLDER / path.name
-    own = _read(path)
-    return _overridden(_read(built_in), own) if built_in.is_file() and not built_in.samefile(path) else own
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
-        raise ImproperlyConfigured(f"{path}: {exc}") from exc
-
-
-def _overridden(built_in: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The operator's file over ours: a value replaces ours, a table is laid over ours name by name."""
-    merged = dict(built_in)
-    for name, value in own.items():
-        ours = merged.get(name)
-        merged[name] = {**ours, **value} if isinstance(ours, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _provider(path: Path, document: Mapping[str, Any]) -> Provider:
-    try:
-        provider = msgspec.convert(document, Provider)
-    except msgspec.ValidationError as exc:
-        raise ImproperlyConfigured(f"{path}: {exc}") from exc
-    if provider.slug != path.stem:
-        raise ImproperlyConfigured(f"{path}: slug must be the file's name")
-    if problems := lint(provider):
-        raise ImproperlyConfigured(f"{path}: {problems[0]}")
+def _provider(document: Document) -> Provider:
+    provider = _with_deployments(provider_of(document))
+    if problems := _problems(document, provider):
+        raise NotUsable(problems)
     return provider
+
+
+def _problems(document: Document, provider: Provider) -> list[Problem]:
+    """What keeps the file from being used."""
+    problems = [document.problem(problem) for problem in lint(provider)]
+    if provider.slug != document.path.stem:
+        problems.insert(0, document.problem("slug must be the file's name"))
+    return problems
+
+
+def _with_deployments(provider: Provider) -> Provider:
+    """Which of its deployments an OAuth app belongs to is a variable of the app, which no file has to declare."""
+    if not provider.deployments or "deployment" in provider.variables:
+        return provider
+    names = list(provider.deployments)
+    declared = Variable(label="Deployment", kind="choice", values=names, required=False, sources=["app"])
+    return msgspec.structs.replace(provider, variables={**provider.variables, "deployment": declared})
+
+
+def _clashes(providers: Mapping[Path, Provider]) -> Iterator[Problem]:
+    """Two files that claim one kind of credential, or one name. The later one is told, with the other beside it."""
+    kinds: dict[str, Path] = {}
+    names: dict[str, Path] = {provider.slug: path for path, provider in providers.items()}
+    for path, provider in providers.items():
+        document = Document(path, {}, (path,))
+        for kind in [*([provider.kind] if provider.has_code_flow else []), *provider.kinds]:
+            if kinds.setdefault(kind, path) != path:
+                yield document.problem(f"kinds.{kind} is {kinds[kind].stem}'s already ({kinds[kind]})")
+        for alias in provider.aliases:
+            if alias == provider.slug or provider.aliases.count(alias) > 1:
+                yield document.problem(f"aliases has {alias} twice, or the slug itself")
+            elif names.setdefault(alias, path) != path:
+                yield document.problem(f"aliases: {alias} is {names[alias].stem}'s already ({names[alias]})")

@@ -1,11 +1,13 @@
 """What the `[kinds]` and the checks of a catalogue file must keep to; part of `rules.lint`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from providers.catalogue.address_rules import has_stray_brace
+from providers.catalogue.pattern_rules import problem_of
 from providers.placeholders import names_in
 from providers.provider import Provider
-from providers.vocabulary import Api, FollowUp, Kind, Property
+from providers.vocabulary import FollowUp, Kind, Property
 
 # Members of every credential, which a property of the same name would hide
 MEMBERS = {
@@ -15,6 +17,7 @@ MEMBERS = {
     "expires_at",
     "refresh_token_expires_at",
     "token_type",
+    "dpop_key",
     "id_token",
     "kind",
     "name",
@@ -81,7 +84,7 @@ def _plain(provider: Provider, kind: Kind) -> list[str]:
 
 def _takes_colons(kind: Kind, user: str) -> bool:
     pattern = kind.properties[user].pattern
-    return not pattern or not compiles(pattern) or re.fullmatch(pattern, "a:b") is not None
+    return not pattern or bool(problem_of(pattern)) or re.fullmatch(pattern, "a:b") is not None
 
 
 def _of_its_calls(provider: Provider, kind: Kind) -> Iterator[str]:
@@ -102,8 +105,10 @@ def _of_a_property(provider: Provider, kind: Kind, name: str, prop: Property) ->
         yield "is imported, so it is read nowhere"
     if prop.fallback_identity:
         yield "is a fallback for an identity that the code flow alone finds out"
-    if not compiles(prop.pattern):
-        yield "has a pattern that is no regular expression"
+    if problem := problem_of(prop.pattern):
+        yield f"has a pattern that {problem}"
+    if has_stray_brace(prop.default):
+        yield "has a default with a brace that is no part of a {name}"
     if prop.identity and prop.type == "array":
         yield "is a list, which is no identity"
     if prop.variable and prop.variable not in provider.variables:
@@ -116,39 +121,25 @@ def _of_a_property(provider: Provider, kind: Kind, name: str, prop: Property) ->
         yield f"is told by {prop.told_by.property}, which is no property"
 
 
-def of_refreshing(provider: Provider) -> Iterator[str]:
+def of_refreshing(provider: Provider, urls: Sequence[tuple[str, str]]) -> Iterator[str]:
     """What a trip knew of the address has to be kept: a later refresh goes to the same place."""
     if not provider.has_code_flow:
         return
     kept = {prop.variable or name for name, prop in provider.credential.items()}
-    urls = [url for name, url in provider.urls() if not name.startswith("kinds.")]
-    urls += [provider.api.base_url] if provider.api else []
-    for used in dict.fromkeys(name for url in urls for name in names_in(url)):
+    templates = [url for name, url in urls if not name.startswith("kinds.")]
+    templates += [provider.api.base_url] if provider.api else []
+    for used in dict.fromkeys(name for url in templates for name in names_in(url)):
         variable = provider.variables.get(used)
         if variable and variable.sources != ["app"] and used not in kept:
             yield f"variable {used} stands in an address, so a property of [credential] must keep it"
 
 
 def of_its_api(provider: Provider) -> Iterator[str]:
-    apis: dict[str, Api | None] = {"api": provider.api}
-    apis |= {f"kinds.{name}.api": kind.api for name, kind in provider.kinds.items()}
-    for where, api in apis.items():
-        if api and not api.base_url.startswith(("https://", "http://", "{")):
-            yield f"{where}.base_url must be an https URL"
     if provider.has_code_flow and provider.api and provider.api.params:
         yield "api.params are for passwords, and the code flow yields access tokens"
-    checks = [_url(provider.check), provider.own_host.check if provider.own_host else ""]
-    if any(url.startswith("/") for url in checks) and not provider.api:
+    if _url(provider.check).startswith("/") and not provider.api:
         yield "check is below the API's base URL, and there is no api"
 
 
 def _url(call: str | FollowUp) -> str:
     return call.url if isinstance(call, FollowUp) else call
-
-
-def compiles(pattern: str) -> bool:
-    try:
-        re.compile(pattern)
-    except re.error:
-        return False
-    return True

@@ -91,7 +91,8 @@ def document(content: Any, *, status: int = 200) -> HttpResponse:
 
 def token_document(request: HttpRequest, script: Script, content: Any, *, status: int = 200) -> HttpResponse:
     """An answer of the token endpoint, in the format that the provider gives it."""
-    as_form = script.answer_format == "form_unless_json_accepted" and "application/json" not in accepted(request)
+    if_asked = script.answer_format == "form_unless_json_accepted" and "application/json" not in accepted(request)
+    as_form = if_asked or script.answer_format == "form"
     if not as_form or not isinstance(content, dict):
         return document(content, status=status)
     return private(HttpResponse(urlencode(content), status=status, content_type="application/x-www-form-urlencoded"))

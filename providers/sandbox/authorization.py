@@ -9,8 +9,8 @@ from django.core import signing
 from django.http import HttpRequest
 
 from providers.sandbox.models import Registration
-from providers.sandbox.reading import Refuse, single
-from providers.sandbox.script import Scopes, Script, Simulated
+from providers.sandbox.reading import Refuse, in_rfc_words, single
+from providers.sandbox.script import SECOND_SCOPE, Scopes, Script, Simulated
 
 TICKET_LIFETIME = 600  # seconds
 CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)  # RFC 7636, 4.2
@@ -62,25 +62,46 @@ def client_of(request: HttpRequest, player: Simulated, parts: dict[str, str]) ->
         if registration is None:
             raise Refuse("unknown_client", f"There is no such client: no sandbox OAuth app has this {name}.")
         return registration, registration.redirect_uri
-    client_ids, redirect_uris = (request.GET.getlist(name) for name in ("client_id", "redirect_uri"))
+    names = player.script.authorization_param_names
+    client_ids, redirect_uris = (request.GET.getlist(names.get(n, n)) for n in ("client_id", "redirect_uri"))
     if len(client_ids) != 1 or len(redirect_uris) != 1:
-        raise Refuse("bad_request", "client_id and redirect_uri must be there, once each.")
+        wanted = " and ".join(names.get(name, name) for name in ("client_id", "redirect_uri"))
+        raise Refuse("bad_request", f"{wanted} must be there, once each.")
     known = [] if "\x00" in client_ids[0] else list(registered.filter(client_id=client_ids[0]))
     if not known:
         raise Refuse("unknown_client", "There is no such client: no sandbox OAuth app has this client ID.")
     for registration in known:
-        if registration.redirect_uri == redirect_uris[0]:
+        if player.script.redirect_uri_named_by and redirect_uris[0] == named_redirect_uri(registration, player.script):
             return registration, registration.redirect_uri
+        if registration.redirect_uri == _registered(redirect_uris[0], player.script):
+            return registration, redirect_uris[0]
     raise Refuse("wrong_redirect_uri", "The redirect URI is not the one that is registered for this client.")
 
 
+def named_redirect_uri(registration: Registration, script: Script) -> str | None:
+    """What stands for the redirect URI at a provider that has names for them."""
+    name: str | None = registration.variables.get(script.redirect_uri_named_by)
+    return name
+
+
+def _registered(redirect_uri: str, script: Script) -> str:
+    """The part of it that has to be registered: where no state is returned, a client may add a query of its own."""
+    return redirect_uri if script.state_returned else redirect_uri.partition("?")[0]
+
+
 def read(
-    request: HttpRequest, player: Simulated, parts: dict[str, str], registration: Registration, *, ticket: str
+    request: HttpRequest,
+    player: Simulated,
+    parts: dict[str, str],
+    registration: Registration,
+    *,
+    redirect_uri: str,
+    ticket: str,
 ) -> AuthorizationRequest:
     """What the client asks for, if the provider would put it before its user. Raises SentBack."""
     script = player.script
     try:
-        params = single(request.GET)
+        params = in_rfc_words(single(request.GET), script.authorization_param_names)
     except Refuse as exc:
         raise SentBack("invalid_request", exc.why) from exc
     _check_params(script, params)
@@ -88,14 +109,14 @@ def read(
     return AuthorizationRequest(
         slug=player.slug,
         registration_id=str(registration.pk),
-        redirect_uri=registration.redirect_uri,
-        state=params.get("state"),
+        redirect_uri=redirect_uri,
+        state=params.get("state") if script.state_returned else None,
         scopes=scopes,
         nonce=params.get("nonce", ""),
         code_challenge=_code_challenge(script, params),
         form_post=_is_form_post(script, params, scopes),
         offers_refresh_token=_offers_refresh_token(script, params),
-        parts=parts,
+        parts=parts | _second_scope(script, params),
         ticket=ticket,
     )
 
@@ -122,6 +143,17 @@ def asked_scopes(scopes: Scopes, params: Mapping[str, str]) -> list[str]:
     if not all(re.fullmatch(scopes.pattern, scope, re.ASCII) for scope in asked):
         raise SentBack("invalid_scope", f"{scopes.parameter} names no scopes that this provider has.")
     return list(dict.fromkeys([*scopes.always, *(asked or scopes.default)]))
+
+
+def _second_scope(script: Script, params: Mapping[str, str]) -> dict[str, str]:
+    """Among the grant's parts, since it is known at the consent and needed at the exchange. Raises SentBack."""
+    if script.second_token is None:
+        return {}
+    alike = msgspec.structs.replace(
+        script.scopes, parameter=script.second_token.parameter, required=False, always=[], default=[]
+    )
+    asked = asked_scopes(alike, params)
+    return {SECOND_SCOPE: script.scopes.joined_by.join(asked)} if asked else {}
 
 
 def _code_challenge(script: Script, params: Mapping[str, str]) -> str:

@@ -6,11 +6,13 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from providers.sandbox import proofs
 from providers.sandbox.answers import document, filled, moments, refused
 from providers.sandbox.models import Grant, Registration, Token
 from providers.sandbox.reading import Refuse, authenticate, body, clean, single
 from providers.sandbox.script import Call, Refusal, Simulated
-from providers.sandbox.tokens import values_of
+from providers.sandbox.signatures import signed
+from providers.sandbox.tokens import issue, values_of
 from sequin_auth.lib.encryption import digest
 
 
@@ -23,6 +25,8 @@ def call(request: HttpRequest, player: Simulated, wanted: Call, parts: dict[str,
         content, refusal = refused(player.script, exc)
         response = document(content, status=refusal.status)
         response["Sandbox-Reason"] = exc.why
+        for name, value in exc.headers.items():
+            response[name] = value
         return response
     return document(answer, status=wanted.status)
 
@@ -37,7 +41,8 @@ def _answer(request: HttpRequest, player: Simulated, wanted: Call, parts: dict[s
             raise Refuse("unknown_client", "The address names another client.")
     if wanted.account:
         return _revoked_account(player, wanted, registration, params)
-    given = _token(request, wanted, params)
+    parts, proven = proofs.of_call(request, player, wanted, parts)
+    given = proven or _token(request, player, wanted, params)
     token = Token.objects.with_grant(player.slug).named(given).first() if given else None
     if _is_param(wanted) and not given:
         raise Refuse("bad_request", "The token must be there.")
@@ -50,6 +55,8 @@ def _answer(request: HttpRequest, player: Simulated, wanted: Call, parts: dict[s
     values = {**values_of(player.script, token.grant), **parts, **_lifetime_of(token), "token": given}
     if wanted.revokes:
         token.grant.revoke()
+    if wanted.issues:
+        return issue(player.script, token.grant, wanted.lifetime or player.script.lifetime, template=wanted.answer)
     return filled(wanted.answer, values)
 
 
@@ -62,24 +69,32 @@ def _params(request: HttpRequest, wanted: Call) -> dict[str, str]:
     if absent := [text for text in wanted.body_contains if text.encode() not in request.body]:
         raise Refuse("bad_request", f"The body does not ask for {absent[0]}.")
     place, _, _ = wanted.token.partition(":")
+    params: dict[str, str] = {}
     if place == "query":
-        return single(request.GET)
-    if place == "body":
-        return body(request, ["form", "json"])
-    if place in {"form", "json"} or wanted.account:
-        return body(request, ["json" if place == "json" else "form"])
-    return {}
+        params = single(request.GET)
+    elif place == "body":
+        params = body(request, ["form", "json"])
+    elif place in {"form", "json"} or wanted.account:
+        params = body(request, ["json" if place == "json" else "form"])
+    elif wanted.params:
+        params = single(request.GET) if request.method == "GET" else body(request, ["form", "json"])
+    for name, value in wanted.params.items():
+        if not params.get(name) or (value and params[name] != value):
+            raise Refuse("bad_request", f"{name} must be {value or 'there'}.")
+    return params
 
 
 @sensitive_variables()
-def _token(request: HttpRequest, wanted: Call, params: dict[str, str]) -> str:
+def _token(request: HttpRequest, player: Simulated, wanted: Call, params: dict[str, str]) -> str:
     place, _, name = wanted.token.partition(":")
     if place in {"query", "form", "json", "body"}:
         return params.get(name, "")
     if place == "header":
         return clean({name: request.headers.get(name, "")})[name]
+    if place == "oauth1" and player.script.oauth1:
+        return signed(request, player, player.script.oauth1).token
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return clean({"token": token})["token"] if scheme.lower() == "bearer" else ""
+    return clean({"token": token})["token"] if scheme.lower() == (name or "bearer").lower() else ""
 
 
 def _is_param(wanted: Call) -> bool:

@@ -1,10 +1,7 @@
 """The consent page, and what follows from the link that is chosen there."""
 
-import hashlib
-import hmac
 import re
 import secrets
-from base64 import b64encode
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -15,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
 
+from providers.sandbox import oauth1, pushed, quirks
 from providers.sandbox.answers import (
     answered_scopes,
     document,
@@ -51,21 +49,29 @@ EXPLAINED = {
 def ask(request: HttpRequest, player: Simulated, parts: dict[str, str]) -> HttpResponse:
     """Answer an authorization request: with a page of links, one an outcome; in JSON to whom accepts nothing else."""
     try:
-        registration, redirect_uri = client_of(request, player, parts)
+        pushed_ticket = pushed.unfold(request, player, parts)
+        if player.script.oauth1:
+            registration, redirect_uri = oauth1.client_of(request, player, player.script.oauth1)
+        else:
+            registration, redirect_uri = client_of(request, player, parts)
+        pushed.demand(registration, pushed_ticket)
     except Refuse as exc:
         return refuse_page(request, player, exc.why)
     try:
-        asked = read(request, player, parts, registration, ticket=secrets.token_urlsafe(16))
+        ticket = request.GET["oauth_token"] if player.script.oauth1 else pushed_ticket or secrets.token_urlsafe(16)
+        asked = read(request, player, parts, registration, redirect_uri=redirect_uri, ticket=ticket)
     except SentBack as exc:
         if is_machine(request):
             return document({"error": exc.error, "error_description": exc.why}, status=400)
-        params = {"error": exc.error, "error_description": exc.why} | _state(request.GET.get("state"))
+        returned = request.GET.get(player.script.authorization_param_names.get("state", "state"))
+        state = _state(returned if player.script.state_returned else None)
+        params = {"error": exc.error, "error_description": exc.why} | state
         posted = "form_post" in request.GET.getlist("response_mode")
         return _send(request, player, redirect_uri, params, form_post=posted)
-    ticket = asked.signed()
+    signed = asked.signed()
     page = f"{settings.PUBLIC_URL}/sandbox/{player.slug}/consent"
     links = {
-        outcome: f"{page}?{urlencode({'outcome': outcome, 'ticket': ticket})}" for outcome in offered(player.script)
+        outcome: f"{page}?{urlencode({'outcome': outcome, 'ticket': signed})}" for outcome in offered(player.script)
     }
     refresh_token = described(player.script.refresh)
     if is_machine(request):
@@ -100,9 +106,10 @@ def choose(request: HttpRequest, player: Simulated) -> HttpResponse:
     if registration is None:
         return refuse_page(request, player, "The client is gone.")
     if outcome == Outcome.DENY:
-        params: dict[str, str] | None = player.script.denial | _state(asked.state)
+        denial = filled(player.script.denial, {"token": asked.ticket})
+        params: dict[str, str] | None = denial | _issuer(player.script, asked) | _state(asked.state)
     elif outcome == Outcome.PROVIDER_ERROR:
-        params = {"error": "server_error"} | _state(asked.state)
+        params = {"error": "server_error"} | _issuer(player.script, asked) | _state(asked.state)
     else:
         params = granted(player, asked, registration, Outcome(outcome), account=account, delay=_delay(request))
     if params is None:
@@ -143,12 +150,15 @@ def granted(
     )
     if not is_first:
         return None
+    if script.oauth1:
+        return {"oauth_token": asked.ticket, "oauth_verifier": code}
     values = {**moments(), **registration.variables, **asked.parts, **answered_scopes(script.scopes, scopes)}
     values |= {"client_id": registration.client_id, **named_account(account)}
     extra = {name: str(value) for name, value in filled(extra_params(script, scopes), values).items()}
-    params = {"code": code, **extra, **_state(asked.state)}
-    if script.callback_signature == "shopify":
-        return shopify_signed(params, registration, shop=asked.parts.get("shop", ""))
+    params = {script.callback_code_param: code, **extra, **_state(asked.state)}
+    if script.callback_signature:
+        signed: dict[str, str] = getattr(quirks, script.callback_signature)(params, registration, asked.parts)
+        return signed
     return params
 
 
@@ -159,15 +169,6 @@ def fewer(asked: list[str], script: Script) -> list[str]:
         if scope not in kept and len(asked) > 1:
             return [other for other in asked if other != scope]
     return asked
-
-
-def shopify_signed(params: dict[str, str], registration: Registration, *, shop: str) -> dict[str, str]:
-    """Source: the first page of Shopify's `documentation`, "Verify the request"."""
-    host = b64encode(f"admin.shopify.com/store/{shop}".encode()).decode().rstrip("=")
-    params = {**params, "host": host}
-    message = urlencode(sorted(params.items())).encode()
-    secret = (registration.client_secret or "").encode()
-    return {**params, "hmac": hmac.new(secret, message, hashlib.sha256).hexdigest()}
 
 
 def refuse_page(request: HttpRequest, player: Simulated, why: str) -> HttpResponse:
@@ -207,6 +208,11 @@ def _delay(request: HttpRequest) -> float:
     if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", given, re.ASCII):
         return SLOW_SECONDS
     return min(float(given), LONGEST_DELAY)
+
+
+def _issuer(script: Script, asked: AuthorizationRequest) -> dict[str, str]:
+    """Who answers, in a refusal too, where the provider says it at all. Source: RFC 9207, 2."""
+    return {"iss": filled(script.callback["iss"], asked.parts)} if "iss" in script.callback else {}
 
 
 def _state(state: str | None) -> dict[str, str]:

@@ -5,7 +5,7 @@ import binascii
 import hmac
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -16,6 +16,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
+from providers.sandbox import assertions
 from providers.sandbox.models import Registration
 from providers.sandbox.script import AuthMethod, Refusal, Refused, Script, SecretIsJwt, Simulated
 
@@ -31,6 +32,7 @@ class Refuse(Exception):
         self.what = what
         self.why = why
         self.refusal = refusal
+        self.headers: dict[str, str] = {}  # of the answer, besides
 
 
 # ---- parameters ------------------------------------------------------------------------------------------------------
@@ -51,6 +53,12 @@ def clean(params: dict[str, str]) -> dict[str, str]:
     return params
 
 
+def in_rfc_words(params: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    """`params` under RFC 6749's names, where the provider has its own: by theirs alone they are known to it."""
+    words = {theirs: name for name, theirs in names.items()}
+    return {words.get(name, name): value for name, value in params.items() if name not in names}
+
+
 def body_format(request: HttpRequest) -> str:
     """`form`, `json`, `empty`, or `other`."""
     if not request.body:
@@ -61,6 +69,8 @@ def body_format(request: HttpRequest) -> str:
 def body(request: HttpRequest, formats: Sequence[str]) -> dict[str, str]:
     """The parameters of the body, which has to be in one of `formats`. Raises Refuse."""
     given = body_format(request)
+    if "query" in formats and given == "empty":
+        return single(request.GET)
     if given == "empty":
         return {}
     if given not in formats:
@@ -95,13 +105,19 @@ def authenticate(
 ) -> Registration:
     """The client that sends the request, by one of `methods`. Raises Refuse."""
     method, client_id, client_secret = _credentials(request, player.script, params)
+    known = list(Registration.objects.filter(slug=player.slug, client_id=client_id))
+    methods = assertions.methods_of(known, player.script, methods)
     if method not in methods:
         raise Refuse("wrong_client_authentication", f"{method} is not taken here, but {' or '.join(methods)}.")
-    known = list(Registration.objects.filter(slug=player.slug, client_id=client_id))
     if not known:
         raise Refuse("unknown_client", "There is no such client.")
     for registration in known:
-        if _is_authentic(registration, client_secret, player.script.client_secret_jwt):
+        if "client_assertion" in params:
+            if assertions.is_authentic(registration, method, params, player, request.path):
+                return registration
+        elif method == "none" and player.script.refresh_client_authentication == methods == ["none"]:
+            return registration  # a refresh that confidential clients make without their secret, too
+        elif _is_authentic(registration, client_secret, player.script.client_secret_jwt):
             return registration
     raise Refuse("wrong_secret", "The client secret is wrong, or missing.")
 
@@ -110,6 +126,8 @@ def authenticate(
 def _credentials(request: HttpRequest, script: Script, params: dict[str, str]) -> tuple[AuthMethod, str, str]:
     scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
     in_body = "client_secret" in params
+    if "client_assertion" in params and not in_body and scheme.lower() != "basic":
+        return assertions.credentials(params)
     if scheme.lower() != "basic":
         method: AuthMethod = "client_secret_post" if in_body else "none"
         return method, params.get("client_id", ""), params.get("client_secret", "")

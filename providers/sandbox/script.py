@@ -3,15 +3,16 @@ The part that the simulator plays: what a provider's documentation says that its
 
 It is the typed reading of the `[sandbox]` table of a catalogue file. Defaults are RFC 6749's, so that a provider which
 follows it says little. In URLs, `{name}` stands for a part that differs from customer to customer: the whole host if it
-stands alone there, else one label of it, or one segment of the path. In answers, `{name}` is such a part, a variable
-of the OAuth app, or one of `VALUES`; a member whose value is `{name}` alone keeps its type, and one without a value is
-left out.
+stands alone there, else one label of it, or one segment of the path. Where there are several authorization endpoints
+and as many URLs of another role, the n-th belong together: they are one deployment, and what was issued by one is
+foreign to the others. In answers, `{name}` is such a part, a variable of the OAuth app, or one of `VALUES`; a member
+whose value is `{name}` alone keeps its type, and one without a value is left out.
 """
 
 import functools
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,14 +21,23 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from providers import catalogue
+from providers.catalogue.shapes import misfits
+from providers.sandbox import quirks
 
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
+DEPLOYMENT = "n-th deployment"  # one of a grant's parts; no placeholder has such a name
+SECOND_SCOPE = "second_scope"  # likewise, and a value of answers
+Role = Literal["authorize", "request_token", "token", "refresh", "pushed", "jwks", "call"]
+AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"]
 VALUES = {
     "access_token", "refresh_token", "id_token", "expires_in", "expires_in_text", "refresh_token_expires_in",
+    "token_secret",                         # of an OAuth 1.0a access token
     "issued_at", "expires_at",              # of an access token, in seconds since 1970
+    "expires_at_iso",
     "scope", "scopes",                      # as granted: one string, a list
+    "second_access_token", SECOND_SCOPE,    # if the authorization request asks for a second token
     "client_id", "redirect_uri", "token",   # `token`: the one that the request names
+    "token_type", "dpop_jkt",               # DPoP and the key's thumbprint, or Bearer and none
     "account", "account_number", "account_uuid",  # who said yes: "1", 9000001, a UUID
     "now", "now_ms_text", "now_iso", "uuid", "null",
     "error", "description",                 # of a refusal
@@ -115,6 +125,16 @@ class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     answer: dict[str, Any] | None = None
 
 
+class SecondToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An access token beside the first, with the scopes that the authorization request's `parameter` asks for.
+
+    It is `{second_access_token}`, its scopes `{second_scope}`; without the parameter there is neither.
+    """
+
+    parameter: str
+    format: str = "{random}"
+
+
 class IdToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The id_token. `aud`, `iat`, `exp` and `nonce` are added to `claims`."""
 
@@ -134,11 +154,17 @@ class SecretIsJwt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     longest: int  # seconds it may live
 
 
+class Proofs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Tokens can be bound to a key (RFC 9449), and `{token_type}` then is DPoP. `nonce`: proofs have to hold one."""
+
+    nonce: bool = False
+
+
 class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Anything else that answers: an API call that names the account, introspection, revocation.
 
     `token`: where it is: `bearer`, `none`, or `<place>:<name>` with the place `header`, `query`, `form`, `json`, or
-    `body` (form or JSON).
+    `body` (form or JSON). `bearer:<scheme>`: an `Authorization` of another scheme. `oauth1`: the call is signed.
     """
 
     url: str | list[str]
@@ -155,7 +181,27 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     account_is: str = ""  # … and what it looks like
     status: int = 200
     answer: Any = None  # None: empty
+    issues: bool = False  # `answer` holds a new {access_token}: of a second step, or in place of a refresh
+    lifetime: int | None = None  # seconds that it lives; None: as long as the first
+    params: dict[str, str] = {}  # of the query or the body, that must be there; "": with any value
     refusal: Refusal | None = None  # of a bad token
+
+
+class OAuth1(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """OAuth 1.0a (RFC 5849): temporary credentials come first, and each request is signed.
+
+    The token endpoint, scopes, `denial` (which may hold `{token}`; default `oauth_problem`), `answer` (of
+    `{access_token}` and `{token_secret}`) and refusals are the script's; a call whose `token` is `oauth1` is signed.
+    """
+
+    request_token_endpoint: str | list[str]
+    request_token_methods: list[Literal["POST", "GET"]] = msgspec.field(default_factory=lambda: ["POST"])
+    signature_methods: list[Literal["HMAC-SHA1", "HMAC-SHA256", "PLAINTEXT"]] = msgspec.field(
+        default_factory=lambda: ["HMAC-SHA1"]
+    )
+    callback_confirmed: bool = True  # whether the answer says oauth_callback_confirmed
+    lifetime: int = 600  # seconds, of temporary credentials
+    error_format: Literal["form", "json", "text"] = "form"
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -164,13 +210,17 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     documentation: list[str]
     authorization_endpoint: str | list[str]
     token_endpoint: str | list[str]
+    refresh_endpoint: str | list[str] = []  # if given, a refresh is taken there alone
+    pushed_authorization_request_endpoint: str | list[str] = []  # RFC 9126
     jwks_uri: str | list[str] = []
     calls: list[Call] = []
 
     # authorization request
     client_named_by: str = ""  # a part of the address, and variable of the OAuth app: then no client_id is sent
+    redirect_uri_named_by: str = ""  # a variable of the OAuth app, which stands for the redirect URI in both requests
     response_type: str = "code"  # "": the provider knows no such parameter
     authorization_params: dict[str, str] = {}  # that must be there; "": with any value
+    authorization_param_names: dict[str, str] = {}  # RFC 6749's = theirs; the RFC's is then unknown here
     state_length: tuple[int, int] = (0, 2048)
     scopes: Scopes = Scopes()
     pkce: Literal["required", "supported", "ignored", "refused"] = "ignored"
@@ -179,16 +229,31 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     denial: dict[str, str] = msgspec.field(
         default_factory=lambda: {"error": "access_denied", "error_description": "The end user denied the request."}
     )
+    state_returned: bool = True
+    callback_code_param: str = "code"
     callback: dict[str, str] = {}  # parameters beside code and state
     callback_if_scope: dict[str, dict[str, str]] = {}  # scope = parameters that it brings
-    callback_signature: Literal["", "shopify"] = ""
+    callback_signature: str = ""  # a function of sandbox/quirks.py that signs the callback
 
     # token request
     client_authentication: list[AuthMethod] = msgspec.field(default_factory=lambda: ["client_secret_basic"])
+    # what a client can be set to besides: a sandbox OAuth app's variable `token_endpoint_auth_method`
+    client_authentication_settings: list[AuthMethod] = []
+    client_assertion_audiences: list[str] = []  # of private_key_jwt and client_secret_jwt; default: the token endpoint
+    client_assertion_algorithms: list[str] = msgspec.field(default_factory=lambda: ["RS256", "PS256", "ES256", "HS256"])
+    client_assertion_lifetime: int = 300  # seconds that one may live
     basic_credentials_encoded: bool = True  # RFC 6749, 2.3.1
     client_secret_jwt: SecretIsJwt | None = None
-    token_body: list[Literal["form", "json"]] = msgspec.field(default_factory=lambda: ["form"])
-    token_params: dict[str, str] = {}  # that must be there, besides RFC 6749's
+    token_methods: list[Literal["POST", "GET"]] = msgspec.field(default_factory=lambda: ["POST"])
+    token_body: list[Literal["form", "json", "query"]] = msgspec.field(default_factory=lambda: ["form"])
+    token_param_names: dict[str, str] = {}  # RFC 6749's = theirs, also in a refresh; the RFC's is then unknown here
+    token_params: dict[str, str] = {}  # that must be there, besides RFC 6749's; "": with any value
+    token_headers: list[str] = []  # that must be there
+    refresh_params: dict[str, str] = {}  # likewise, in a refresh
+    refresh_methods: list[Literal["POST", "GET"]] = []  # default: as the token request
+    refresh_body: list[Literal["form", "json", "query"]] = []  # default: as the token request
+    refresh_client_authentication: list[AuthMethod] = []  # default: as the token request
+    refreshes_early: bool = True  # false: a refresh while the access token has more than 30 seconds left is refused
     grant_type_required: bool = True
     redirect_uri_on_exchange: Literal["required", "optional"] = "required"  # sent, it has to be the same
     used_code_revokes: bool = False
@@ -202,7 +267,7 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     lifetime_param: str = ""  # by which the token request asks for another one …
     lifetime_range: tuple[int, int] = (1, 31_536_000)  # … within these bounds
     ends_only_with_refresh_token: bool = False
-    answer_format: Literal["json", "form_unless_json_accepted"] = "json"
+    answer_format: Literal["json", "form", "form_unless_json_accepted"] = "json"
     answer: dict[str, Any] = msgspec.field(
         default_factory=lambda: {
             "access_token": "{access_token}",
@@ -216,8 +281,11 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     refresh_answer: dict[str, Any] | None = None  # None: the same
     refresh: RefreshTokens = RefreshTokens()
     rotation: Rotation | None = None
+    second_token: SecondToken | None = None
     id_token: IdToken | None = None
     errors: Refusals = Refusals()
+    dpop: Proofs | None = None
+    oauth1: OAuth1 | None = None
 
     def refusal(self, what: Refused) -> Refusal:
         """How `what` is refused; where the documentation tells no difference, as what it stands for."""
@@ -230,12 +298,18 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One documented URL. `call` belongs to the role of that name."""
+    """One documented URL. `call` belongs to the role of that name. `deployment`: its number, if they differ."""
 
-    role: Literal["authorize", "token", "jwks", "call"]
+    role: Role
     methods: tuple[str, ...]
-    pattern: re.Pattern[str]
+    url: str
     call: Call | None = None
+    deployment: str = ""
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """What is at this address; made when it is first asked for, since most providers are never played."""
+        return _pattern(self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +325,8 @@ class Simulated:
         """The endpoints at `address` (a URL without its scheme), with what its variable parts are."""
         for endpoint in self.endpoints:
             if match := endpoint.pattern.fullmatch(address):
-                yield endpoint, match.groupdict()
+                of_one = {DEPLOYMENT: endpoint.deployment} if endpoint.deployment else {}
+                yield endpoint, match.groupdict() | of_one
 
 
 def simulated(slug: str) -> Simulated | None:
@@ -264,46 +339,90 @@ def load() -> Mapping[str, Simulated]:
     return _load(settings.PROVIDERS_DIR)
 
 
+def forget() -> None:
+    """See catalogue.forget()."""
+    _load.cache_clear()
+
+
 @functools.cache
 def _load(_own_folder: str) -> dict[str, Simulated]:
-    return {
-        slug: read(slug, provider.name, provider.sandbox, provider.variables.keys())
-        for slug, provider in catalogue.load().items()
-        if provider.sandbox
-    }
+    played = {}
+    for slug, provider in catalogue.load().items():
+        if provider.sandbox:
+            try:
+                played[slug] = read(slug, provider.name, provider.sandbox, provider.variables.keys())
+            except NotPlayable as exc:
+                problem = catalogue.problem_of(catalogue.path_of(slug), str(exc), exc.keys)
+                raise ImproperlyConfigured(str(problem)) from exc
+    return played
+
+
+class NotPlayable(ImproperlyConfigured):
+    """A `[sandbox]` table that cannot be used. `keys`: where in the file."""
+
+    def __init__(self, message: str, keys: list[str | int]) -> None:
+        super().__init__(f"[sandbox]: {message}")
+        self.keys = ["sandbox", *keys]
 
 
 def read(slug: str, name: str, table: Mapping[str, Any], variables: Any = ()) -> Simulated:
-    """The `[sandbox]` table of `slug`; answers may use `variables` besides. Raises ImproperlyConfigured."""
+    """The `[sandbox]` table of `slug`; answers may use `variables` besides. Raises NotPlayable."""
     try:
-        script = msgspec.convert(table, Script)
+        script = _in_full(msgspec.convert(table, Script))
     except msgspec.ValidationError as exc:
-        raise ImproperlyConfigured(f"{slug}.toml: [sandbox]: {exc}") from exc
+        keys, words = next(misfits(table, Script))
+        raise NotPlayable(words, keys) from exc
     endpoints = tuple(_endpoints(script))
-    known = VALUES | set(variables) | {name for endpoint in endpoints for name in endpoint.pattern.groupindex}
+    known = VALUES | set(variables) | {name for endpoint in endpoints for name in PLACEHOLDER.findall(endpoint.url)}
     if problems := _problems(script, known):
-        raise ImproperlyConfigured(f"{slug}.toml: [sandbox]: {problems[0]}")
+        raise NotPlayable(problems[0], [])
     return Simulated(slug=slug, name=name, script=script, endpoints=endpoints)
 
 
+def _in_full(script: Script) -> Script:
+    """With what the protocol says itself: OAuth 1.0a has neither a response type nor a state nor refresh tokens."""
+    if script.oauth1 is None:
+        return script
+    denial = {"oauth_problem": "permission_denied"} if "error" in script.denial else script.denial
+    return msgspec.structs.replace(
+        script,
+        response_type="",
+        state_returned=False,
+        pkce="ignored",
+        refresh=RefreshTokens(policy="none"),
+        denial=denial,
+    )
+
+
 def _endpoints(script: Script) -> Iterator[Endpoint]:
-    for url in _listed(script.authorization_endpoint):
-        yield Endpoint("authorize", ("GET",), _pattern(url))
-    for url in _listed(script.token_endpoint):
-        yield Endpoint("token", ("POST",), _pattern(url))
-    for url in _listed(script.jwks_uri):
-        yield Endpoint("jwks", ("GET",), _pattern(url))
+    deployments = len(_listed(script.authorization_endpoint))
+    for role, methods, urls, call in _documented(script):
+        are_told_apart = len(urls) == deployments > 1
+        for number, url in enumerate(urls, start=1):
+            yield Endpoint(role, (*methods,), url, call, str(number) if are_told_apart else "")
+
+
+def _documented(script: Script) -> Iterator[tuple[Role, Iterable[str], list[str], Call | None]]:
+    yield "authorize", ["GET"], _listed(script.authorization_endpoint), None
+    if oauth1 := script.oauth1:
+        yield "request_token", oauth1.request_token_methods, _listed(oauth1.request_token_endpoint), None
+    methods = dict.fromkeys([*script.token_methods, *script.refresh_methods])
+    yield "token", methods, _listed(script.token_endpoint), None
+    yield "refresh", script.refresh_methods or script.token_methods, _listed(script.refresh_endpoint), None
+    yield "pushed", ["POST"], _listed(script.pushed_authorization_request_endpoint), None
+    yield "jwks", ["GET"], _listed(script.jwks_uri), None
     for call in script.calls:
-        for url in _listed(call.url):
-            yield Endpoint("call", (call.method,), _pattern(url), call)
+        yield "call", [call.method], _listed(call.url), call
 
 
 def _listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
+@functools.cache
 def _pattern(url: str) -> re.Pattern[str]:
-    host, slash, path = url.removeprefix("https://").partition("/")
+    address, _, _ = url.removeprefix("https://").partition("?")  # the query of an endpoint is no part of where it is
+    host, slash, path = address.partition("/")
     whole_host, label, segment = r"[a-z0-9.-]{1,253}(?::[0-9]{1,5})?", r"[a-z0-9-]{1,63}", r"[A-Za-z0-9._~:@-]{1,253}"
     seen: set[str] = set()
 
@@ -320,8 +439,11 @@ def _pattern(url: str) -> re.Pattern[str]:
 
 
 def _problems(script: Script, known: set[str]) -> list[str]:
-    formats = (script.code_format, script.access_token_format, script.refresh_token_format)
+    formats = [script.code_format, script.access_token_format, script.refresh_token_format]
+    formats += [script.second_token.format] if script.second_token else []
     problems = [f"{text} must hold {{random}}" for text in formats if "{random}" not in text]
+    if script.callback_signature and not hasattr(quirks, script.callback_signature):
+        problems.append(f"callback_signature names {script.callback_signature}, which is not in sandbox/quirks.py")
     templates: list[Any] = [script.answer, script.refresh_answer, script.callback, script.errors.body]
     templates += [script.rotation and script.rotation.answer]
     templates += [call.answer for call in script.calls] + [script.id_token and script.id_token.claims]

@@ -2,6 +2,7 @@
 
 import hmac
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,12 +11,14 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from providers.sandbox import proofs
 from providers.sandbox.answers import answered_scopes, filled, moments, named_account, refused, token_document
-from providers.sandbox.authorization import challenge_of
+from providers.sandbox.authorization import challenge_of, named_redirect_uri
 from providers.sandbox.models import Grant, Outcome, Registration, Token
-from providers.sandbox.reading import Refuse, authenticate, body
+from providers.sandbox.reading import Refuse, authenticate, body, body_format, in_rfc_words
 from providers.sandbox.rotation import as_chosen, has_refresh_tokens
-from providers.sandbox.script import RefreshTokens, Script, Simulated, issued
+from providers.sandbox.script import SECOND_SCOPE, RefreshTokens, Script, Simulated, issued
+from providers.sandbox.signatures import secret_of
 from providers.sandbox.signing import id_token
 from sequin_auth.lib.encryption import digest
 
@@ -24,32 +27,61 @@ SHORT_LIFETIME = 60  # seconds, of Outcome.SHORT_LIVED
 
 
 @sensitive_variables()
-def token(request: HttpRequest, player: Simulated, parts: dict[str, str]) -> HttpResponse:
-    """Answer a token request (RFC 6749, 4.1.3 and 6)."""
+def token(
+    request: HttpRequest, player: Simulated, parts: dict[str, str], *, grant_types: Sequence[str] = ()
+) -> HttpResponse:
+    """Answer a token request (RFC 6749, 4.1.3 and 6). `grant_types`: those that are taken here; default all."""
     script = player.script
     try:
-        params = body(request, script.token_body)
-        registration = authenticate(request, player, params, script.client_authentication)
-        answer = _granted(player, registration, params, parts)
+        params = _params(request, script)
+        if grant_types and params.setdefault("grant_type", grant_types[0]) not in grant_types:
+            raise Refuse("bad_grant_type", "This provider takes that grant type elsewhere.")
+        is_refresh = params.get("grant_type") == "refresh_token"
+        methods = script.refresh_client_authentication if is_refresh else []
+        registration = authenticate(request, player, params, methods or script.client_authentication)
+        parts = proofs.of_token_request(request, player, registration, parts)
+        answer = _granted(player, registration, params, parts, here=bool(grant_types))
     except Refuse as exc:
         content, refusal = refused(script, exc)
         response = token_document(request, script, content, status=refusal.status)
         response["Sandbox-Reason"] = exc.why
         if refusal.status == 401 and "Authorization" in request.headers:
             response["WWW-Authenticate"] = "Basic"
+        for name, value in exc.headers.items():
+            response[name] = value
         return response
     return token_document(request, script, answer)
 
 
 @sensitive_variables()
-def _granted(player: Simulated, registration: Registration, params: dict[str, str], parts: dict[str, str]) -> Any:
+def _params(request: HttpRequest, script: Script) -> dict[str, str]:
+    """The parameters of a token request, in RFC 6749's words. Raises Refuse for a request of another form."""
+    if missing := [name for name in script.token_headers if not request.headers.get(name)]:
+        raise Refuse("bad_request", f"The header {missing[0]} must be there.")
+    params = in_rfc_words(body(request, [*script.token_body, *script.refresh_body]), script.token_param_names)
+    is_refresh = params.get("grant_type") == "refresh_token"
+    formats = (script.refresh_body if is_refresh else []) or script.token_body
+    if (body_format(request) if request.body else "query") not in formats and params:
+        raise Refuse("wrong_body", f"The parameters must be in the {' or '.join(formats)}.")
+    methods = (script.refresh_methods if is_refresh else []) or script.token_methods
+    if request.method not in methods:
+        raise Refuse("bad_request", f"The method must be {' or '.join(methods)}.")
+    return params
+
+
+@sensitive_variables()
+def _granted(
+    player: Simulated, registration: Registration, params: dict[str, str], parts: dict[str, str], *, here: bool
+) -> Any:
+    """`here`: at the endpoint that takes refreshes alone, where the provider has one."""
     script = player.script
     grant_type = params.get("grant_type") or ("" if script.grant_type_required else "authorization_code")
     if not grant_type:
         raise Refuse("bad_request", "grant_type must be there.")
     if grant_type == "authorization_code":
         return exchange(player, registration, params, parts)
-    if grant_type == "refresh_token" and has_refresh_tokens(script):
+    is_here = here or not script.refresh_endpoint
+    if grant_type == "refresh_token" and is_here and has_refresh_tokens(script):
         return refresh(player, registration, params, parts)
     raise Refuse("bad_grant_type", "This provider has no such grant type.")
 
@@ -61,9 +93,7 @@ def _granted(player: Simulated, registration: Registration, params: dict[str, st
 def exchange(player: Simulated, registration: Registration, params: dict[str, str], parts: dict[str, str]) -> Any:
     """Tokens for a code. Raises Refuse; the code stays good if it was not the code that was wrong."""
     script = player.script
-    for name, value in script.token_params.items():
-        if name not in params or (value and params[name] != value):
-            raise Refuse("bad_request", f"{name} must be {value or 'there'}.")
+    _demand(script.token_params, params)
     if "code" not in params:
         raise Refuse("bad_request", "code must be there.")
     grant = Grant.objects.select_related("registration").filter(code_hash=digest(params["code"])).first()
@@ -79,11 +109,18 @@ def exchange(player: Simulated, registration: Registration, params: dict[str, st
     if grant.code_expires_at <= timezone.now():
         raise Refuse("bad_code", "The code has expired.")
     wanted = script.refresh.needs_token_param
+    proofs.bind(grant, parts)
     with_refresh_token = grant.offers_refresh_token and all(params.get(name) == wanted[name] for name in wanted)
     answer = issue(script, grant, lifetime, with_refresh_token=with_refresh_token)
     if grant.outcome == Outcome.SLOW:
         time.sleep(grant.delay)
     return answer
+
+
+def _demand(wanted: dict[str, str], params: dict[str, str]) -> None:
+    for name, value in wanted.items():
+        if not params.get(name) or (value and params[name] != value):
+            raise Refuse("bad_request", f"{name} must be {value or 'there'}.")
 
 
 def _is_of(grant: Grant, registration: Registration) -> bool:
@@ -97,7 +134,8 @@ def _check_binding(script: Script, grant: Grant, params: dict[str, str]) -> None
     redirect_uri = params.get("redirect_uri")
     if redirect_uri is None and script.redirect_uri_on_exchange == "required":
         raise Refuse("bad_request", "redirect_uri must be there.")
-    if redirect_uri not in {None, grant.redirect_uri}:
+    named = named_redirect_uri(grant.registration, script) if script.redirect_uri_named_by else grant.redirect_uri
+    if redirect_uri not in {None, named}:
         raise Refuse("wrong_redirect_uri", "redirect_uri is not the one of the authorization request.")
     verifier = params.get("code_verifier", "")
     if script.pkce in {"required", "supported"} and (grant.code_challenge or verifier):
@@ -124,6 +162,7 @@ def refresh(player: Simulated, registration: Registration, params: dict[str, str
     """Tokens for a refresh token, as the provider's policy has it. Raises Refuse."""
     if "refresh_token" not in params:
         raise Refuse("bad_request", "refresh_token must be there.")
+    _demand(player.script.refresh_params, params)
     with transaction.atomic():  # one refresh of a grant at a time: what ends them all ends the newest token too
         answer = _refreshed(player, registration, params, parts)
     if answer is None:
@@ -142,6 +181,8 @@ def _refreshed(player: Simulated, registration: Registration, params: dict[str, 
     if not old.is_refreshable or old.grant.outcome == Outcome.REFRESH_FAILS:
         raise Refuse("bad_refresh_token", "The refresh token has expired or was revoked.")
     script = as_chosen(player.script, old.grant.outcome)
+    if not script.refreshes_early and old.expires_at and old.expires_at > timezone.now() + 30 * SECOND:
+        raise Refuse("bad_request", "The access token has more than 30 seconds left.")
     policy = script.refresh
     lifetime = _lifetime(script, params)
     is_kept = policy.policy == "keeps" or old.created_at + timedelta(seconds=policy.rotates_after) > timezone.now()
@@ -189,8 +230,12 @@ def issue(
     is_refresh: bool = False,
     kept: str = "",
     kept_until: datetime | None = None,
+    template: Any = None,
 ) -> Any:
-    """Issue tokens, and return the provider's answer with them. `kept`: the refresh token that stays, at a refresh."""
+    """Issue tokens, and return the provider's answer with them. `kept`: the refresh token that stays, at a refresh.
+
+    `template`: of the answer, if it is neither that of an exchange nor of a refresh.
+    """
     is_refresh = is_refresh or bool(kept)
     access_token = issued(script.access_token_format)
     refresh_token = issued(script.refresh_token_format)
@@ -212,16 +257,29 @@ def issue(
     )
     values = values_of(script, grant) | {
         "access_token": access_token,
+        "second_access_token": None if is_refresh else _second_token(script, grant, expires_at),
+        "token_secret": secret_of(access_token),
         "refresh_token": refresh_token if with_refresh_token else kept or None,
         "expires_in": lifetime,
         "expires_in_text": None if lifetime is None else str(lifetime),
         "issued_at": int(now.timestamp()),
         "expires_at": None if expires_at is None else int(expires_at.timestamp()),
+        "expires_at_iso": expires_at and expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "refresh_token_expires_in": None if refresh_expires_at is None else (refresh_expires_at - now) // SECOND,
     }
     values["id_token"] = _id_token(script, grant, values, is_refresh=is_refresh)
-    template = script.refresh_answer if is_refresh and script.refresh_answer is not None else script.answer
-    return filled(template, values)
+    usual = script.refresh_answer if is_refresh and script.refresh_answer is not None else script.answer
+    return filled(usual if template is None else template, values)
+
+
+@sensitive_variables()
+def _second_token(script: Script, grant: Grant, expires_at: datetime | None) -> str | None:
+    """The one that was asked for beside the first; it ends with it."""
+    if script.second_token is None or SECOND_SCOPE not in grant.parts:
+        return None
+    token = issued(script.second_token.format)
+    Token.objects.create(grant=grant, access_hash=digest(token), expires_at=expires_at)
+    return token
 
 
 def _after(moment: datetime, seconds: int | None) -> datetime | None:
@@ -249,6 +307,7 @@ def values_of(script: Script, grant: Grant) -> dict[str, Any]:
         **moments(),
         **grant.registration.variables,
         **grant.parts,
+        "token_type": proofs.token_type(grant),
         **answered_scopes(script.scopes, grant.scopes),
         "client_id": grant.registration.client_id,
         "redirect_uri": grant.redirect_uri,

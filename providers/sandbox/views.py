@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 
-from providers.sandbox import consent, tokens
+from providers.sandbox import consent, oauth1, pushed, tokens
 from providers.sandbox.answers import document
 from providers.sandbox.calls import call
 from providers.sandbox.script import Endpoint, Simulated, simulated
@@ -47,8 +47,15 @@ def _perform(request: HttpRequest, player: Simulated, endpoint: Endpoint, parts:
         return call(request, player, endpoint.call, parts)
     if endpoint.role == "authorize":
         return consent.ask(request, player, parts)
+    if wanted_oauth1 := player.script.oauth1:
+        answer = oauth1.token if endpoint.role == "token" else oauth1.request_token
+        return answer(request, player, wanted_oauth1, parts)
     if endpoint.role == "token":
         return tokens.token(request, player, parts)
+    if endpoint.role == "refresh":
+        return tokens.token(request, player, parts, grant_types=["refresh_token"])
+    if endpoint.role == "pushed":
+        return pushed.push(request, player, parts)
     wanted = player.script.id_token
     return document(public_keys(wanted.algorithm if wanted else "RS256"))
 

@@ -521,3 +521,25 @@ def test_responses_can_play_a_failure(error: Exception) -> None:
 
         with pytest.raises(type(error) if isinstance(error, http.EgressError) else http.NoAnswer):
             http.request("GET", "https://api.example.com/")
+
+
+# Without leaving the process
+
+
+def test_nothing_leaves_while_calls_are_answered_here(connections: list[Any]) -> None:
+    def deliver(method: str, url: str, headers: Any, body: bytes) -> http.Response:
+        seen.append((method, url, headers["Content-Type"], body))
+        return http.Response(status=204, headers={}, content=b"")
+
+    seen: list[Any] = []
+    prefix = "http://127.0.0.1:8000/sandbox/"
+    with http.answered_here(deliver):
+        answer = http.request("POST", f"{prefix}acme/token", form={"a": "b c"}, within=prefix)
+        with pytest.raises(http.EgressBlocked, match="Nothing leaves"):
+            http.request("GET", f"https://{PUBLIC}/")
+        with pytest.raises(http.EgressBlocked, match="outside of the prefix"):
+            http.request("GET", "http://127.0.0.1:8000/admin/", within=prefix)
+
+    assert answer.status == 204
+    assert seen == [("POST", f"{prefix}acme/token", "application/x-www-form-urlencoded", b"a=b+c")]
+    assert connections == []

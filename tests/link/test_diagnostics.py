@@ -71,7 +71,8 @@ def test_what_is_reflected_is_escaped(trip: Trip) -> None:
     for page in pages:
         assert_page(page)
         assert b"<script" not in page.content
-        assert b"<img" not in page.content
+        assert b"<img src=x" not in page.content
+        assert page.content.count(b"<img") <= 1  # the provider's logo
         policy = page["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy

@@ -14,9 +14,8 @@ from providers import catalogue
 from providers.provider import Provider
 from tests.link.trip import Trip, query_of
 from tests.oauth_apps.conftest import client_of
-from tests.providers.test_trips import REDIRECT_URI, SLUGS, Browser, network, sandbox_app
-
-__all__ = ["network"]  # the fixture
+from tests.providers.test_trips import SLUGS
+from tests.providers.trip import REDIRECT_URI, Browser, sandbox_app
 
 CREDENTIALS = "/v1/credentials"
 

@@ -121,6 +121,7 @@ def test_old_trips_go_after_a_day(trip: Trip, account: Account, capsys: pytest.C
 
 
 def test_it_runs_by_itself_every_minute() -> None:
+    app.perform_import_paths()  # type: ignore[no-untyped-call]
     schedules = {task.task.name: task.cron for task in app.periodic_registry.periodic_tasks.values()}
 
     assert schedules == {

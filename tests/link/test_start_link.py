@@ -61,6 +61,21 @@ def test_it_names_the_field_that_is_wrong(trip: Trip, body: dict[str, Any], fiel
     assert StartLink.objects.count() == 0
 
 
+def test_what_the_oauth_app_alone_decides_no_link_says(account: Account, trip: Trip) -> None:
+    """Later calls go by the OAuth app: a trip on a test system would yield a credential of the real one."""
+    clover = OAuthApp.objects.create(
+        account=account, provider="clover", name="Clover", client_id="c1", client_secret="canary-client-secret"
+    )
+    variables = {"deployment": "sandbox"}
+
+    response = start_auth(
+        account, oauth_app_id=str(clover.pk), redirect_url=REDIRECT_URI.replace("stripe", "clover"), variables=variables
+    )
+
+    assert response.json()["validation_errors"] == {"variables": ["deployment can be set on the OAuth app alone."]}
+    assert StartLink.objects.count() == 0
+
+
 def test_another_accounts_app_is_not_there(trip: Trip, other_account: Account) -> None:
     """D01"""
     response = start_auth(other_account, oauth_app_id=str(trip.oauth_app.pk), redirect_url=REDIRECT_URI)

@@ -58,7 +58,7 @@ def test_one_end_users_refusal_says_nothing_of_the_app(stripe_app: OAuthApp) -> 
 @pytest.mark.parametrize(
     ("status", "error", "health_status"),
     [(400, "invalid_grant", "ok"), (401, "invalid_client", "error"), (400, "unauthorized_client", "error"),
-     (400, "what_is_this", "warn"), (503, "", "warn")],
+     (503, "", "warn")],
 )  # fmt: skip
 def test_a_check_asks_the_provider(
     stripe_app: OAuthApp, responses: RequestsMock, status: int, error: str, health_status: str
@@ -70,6 +70,15 @@ def test_a_check_asks_the_provider(
     stripe_app.refresh_from_db()
     assert stripe_app.health_status == health_status
     assert bool(stripe_app.health_notes) == (health_status != "ok")
+
+
+def test_a_refusal_without_a_reason_is_no_verdict(stripe_app: OAuthApp, responses: RequestsMock) -> None:
+    responses.post(TOKEN, status=400, json={"error": "what_is_this"})
+
+    health.check(stripe_app)
+
+    stripe_app.refresh_from_db()
+    assert (stripe_app.health_status, stripe_app.health_notes) == (HealthStatus.OK, [health.NOT_TOLD])
 
 
 def test_what_cannot_be_checked_is_said(stripe_app: OAuthApp, responses: RequestsMock) -> None:

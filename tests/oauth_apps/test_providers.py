@@ -7,9 +7,17 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from oauth_apps.api.providers import representations
 from oauth_apps.forms import OAuthAppForm
 from oauth_apps.models import Account, OAuthApp
 from providers import catalogue
+
+ANY_TEXT = "[A-Za-z0-9._~-]{1,253}"
+
+
+def entry(name: str, label: str, **rest: Any) -> dict[str, Any]:
+    plain = {"required": True, "secret": False, "example": "", "pattern": "", "values": []}
+    return {"name": name, "label": label, **plain, **rest}
 
 
 @pytest.mark.parametrize("slug", ["nobody", "ACME", "acme%00", "..%2f..", "acme.toml", "%ff"])
@@ -30,13 +38,27 @@ def test_it_shows_a_provider(api: Client) -> None:
     assert api.get("/v1/providers/acme").json() == {
         "slug": "acme",
         "name": "Acme",
+        "aliases": ["acme-inc", "roadrunner"],
+        "category": "commerce",
+        "logo": "http://127.0.0.1:8000/providers/acme/logo.svg",
         "docs": "https://acme.example/oauth",
+        "checked": "2026-11-22",
+        "extends": None,
         "kinds": [
             {
                 "kind": "acme_oauth2",
                 "label": "OAuth 2.0",
                 "auth": "oauth2",
                 "needs_oauth_app": True,
+                "needs": {
+                    "oauth_app": [
+                        entry("client_id", "Client ID"),
+                        entry("client_secret", "Client secret", secret=True),
+                        entry("deployment", "Deployment", required=False, pattern=ANY_TEXT, values=["test"]),
+                    ],
+                    "end_user": [],
+                    "credential": [],
+                },
                 "schema": {
                     "type": "object",
                     "required": ["user_id"],
@@ -53,15 +75,30 @@ def test_it_shows_a_provider(api: Client) -> None:
                 },
             }
         ],
-        "variables": {},
+        "variables": {
+            "deployment": {
+                "label": "Deployment",
+                "kind": "choice",
+                "required": False,
+                "default": "",
+                "example": "",
+                "pattern": ANY_TEXT,
+                "values": ["test"],
+                "from": ["app"],
+            }
+        },
+        "deployments": ["test"],
         "takes_oauth_apps": True,
+        "scopes": {"read": "Read what is there.", "write": "Change it."},
         "default_scopes": ["read"],
+        "required_scopes": [],
         "pkce": "supported",
         "public_clients": False,
         "refreshes": True,
         "rotates": True,
         "revokes": False,
-        "setup": ["Create an app.", "Paste the callback URL."],
+        "many_accounts": False,
+        "setup": ["Create an app.", "Paste the callback URL (http://127.0.0.1:8000/link/oauth2/callback/acme)."],
         "callback_url": "http://127.0.0.1:8000/link/oauth2/callback/acme",
     }
 
@@ -70,13 +107,26 @@ def test_it_shows_a_provider_that_has_no_code_flow(api: Client) -> None:
     assert api.get("/v1/providers/acme-vault").json() == {
         "slug": "acme-vault",
         "name": "Acme Vault, which has keys alone",
+        "aliases": [],
+        "category": "other",
+        "logo": "http://127.0.0.1:8000/providers/acme-vault/logo.svg",
         "docs": "https://acme.example/vault",
+        "checked": "2026-11-22",
+        "extends": None,
         "kinds": [
             {
                 "kind": "acme_vault_key",
                 "label": "API key",
                 "auth": "key",
                 "needs_oauth_app": False,
+                "needs": {
+                    "oauth_app": [],
+                    "end_user": [],
+                    "credential": [
+                        entry("secret", "Secret", secret=True),
+                        entry("tags", "Tags", required=False),
+                    ],
+                },
                 "schema": {
                     "type": "object",
                     "required": ["secret"],
@@ -88,16 +138,44 @@ def test_it_shows_a_provider_that_has_no_code_flow(api: Client) -> None:
             }
         ],
         "variables": {},
+        "deployments": [],
         "takes_oauth_apps": False,
+        "scopes": {},
         "default_scopes": [],
+        "required_scopes": [],
         "pkce": "none",
         "public_clients": False,
         "refreshes": False,
         "rotates": False,
         "revokes": False,
+        "many_accounts": False,
         "setup": [],
         "callback_url": None,
     }
+
+
+def test_an_alias_leads_to_the_provider(api: Client) -> None:
+    assert api.get("/v1/providers/roadrunner").json()["slug"] == "acme"
+    assert [row["slug"] for row in api.get("/v1/providers").json()["data"]].count("acme") == 1
+
+
+def test_an_oauth_app_of_an_alias_is_the_providers(api: Client) -> None:
+    made = registered(api, provider="roadrunner").json()
+    changed = api.patch(f"/v1/oauth-apps/{made['id']}", {"provider": "acme-inc"}, content_type="application/json")
+
+    assert made["provider"] == "acme"
+    assert made["callback_url"].endswith("/callback/acme")
+    assert OAuthApp.objects.get().provider == "acme"
+    assert changed.status_code == 200
+
+
+def test_the_list_is_made_once(api: Client) -> None:
+    first = api.get("/v1/providers").json()
+    made = representations.cache_info().misses
+    second = api.get("/v1/providers").json()
+
+    assert first == second
+    assert representations.cache_info().misses == made
 
 
 def test_it_shows_what_may_stand_in_for_an_identity(api: Client) -> None:
@@ -120,13 +198,33 @@ def test_it_shows_variables(api: Client) -> None:
 
     assert answer["variables"]["shop"] == {
         "label": "Shop",
+        "kind": "label",
         "required": True,
+        "default": "",
         "example": "my-shop",
         "pattern": "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
         "values": [],
+        "from": ["start", "app", "page"],
     }
+    assert [asked["name"] for asked in answer["kinds"][0]["needs"]["end_user"]] == ["shop"]
     assert answer["variables"]["region"]["values"] == ["eu", "us"]
     assert (answer["revokes"], answer["pkce"]) == (True, "none")
+
+
+@pytest.mark.parametrize(
+    ("provider", "labels"),
+    [
+        ("acme-robots", ["Client ID", "Client secret or private key (PEM)"]),
+        ("apple", ["Client ID", "Private key (PEM)"]),
+        ("acme-public", ["Client ID", "Client secret"]),
+        ("twitter-oauth1", ["Consumer key", "Consumer secret"]),
+    ],
+)
+def test_it_says_what_an_oauth_app_is_made_of(api: Client, provider: str, labels: list[str]) -> None:
+    needs = api.get(f"/v1/providers/{provider}").json()["kinds"][0]["needs"]["oauth_app"]
+
+    assert [entry["label"] for entry in needs][:2] == labels
+    assert needs[1]["required"] is (provider != "acme-public")
 
 
 def test_a_callback_on_a_customers_host_names_the_app(api: Client) -> None:

@@ -1,5 +1,6 @@
 """The files: how they are read, laid over each other and refused, and that ours are sound."""
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from providers import catalogue, vocabulary
 from providers.catalogue.rules import leaks, lint
 from providers.placeholders import names_in
 from providers.provider import Provider
+from providers.sandbox import script
+from providers.showing.pages import descriptions, rows
 from providers.variables import Variable, VariableNotAccepted
 
 BUILT_IN = sorted(catalogue.FOLDER.glob("*.toml"))
@@ -57,31 +60,131 @@ def acme(text: str = "") -> Provider:
 def test_a_folder_that_is_not_there_stops_the_start(settings: Settings, tmp_path: Path) -> None:
     settings.PROVIDERS_DIR = str(tmp_path / "nowhere")
 
-    with pytest.raises(ImproperlyConfigured, match=r"^PROVIDERS_DIR is not a folder\.$"):
+    with pytest.raises(ImproperlyConfigured, match=rf"^PROVIDERS_DIR is not a folder: {tmp_path}/nowhere$"):
         catalogue.load()
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "line", "says"),
     [
-        ("slug = ", "(at end of document)"),
-        (ACME.replace('name = "Acme"\n', ""), "missing required field `name`"),
-        (ACME.replace("checked = 2026-11-22", 'checked = "soon"'), "checked"),
-        (ACME + "pkce = true\n", "unknown field `pkce`"),
-        (ACME + "[api]\nbase_url = 'https://acme.com'\nhost = 'x'\n", "unknown field `host`"),
-        (ACME + 'code_challenge_methods_supported = ["plain"]\n', "plain"),
-        (ACME.replace('"acme"', '"ajax"'), "slug must be the file's name"),
-        (ACME.replace("https://acme.com/token", "http://acme.com/token"), "token_endpoint must be an https URL"),
+        ("a = 1\nslug = ", 2, "string values must be quoted, expected literal string"),
+        ("a = 1\na = 2\n", 2, "duplicate key"),
+        (ACME.replace('name = "Acme"\n', ""), 1, "missing required field `name`"),
+        (ACME.replace("2026-11-22", '"soon"'), 5, "checked: invalid RFC3339 encoded date"),
+        (ACME.replace("2026-11-22", "2026-11-22T10:00:00Z"), 5, "checked: expected `date`, got `datetime`"),
+        (ACME + "pkce = true\n", 8, "unknown field `pkce`"),
+        (ACME + "[api]\nbase_url = 'https://acme.com'\nhost = 'x'\n", 10, "api: unknown field `host`"),
+        (ACME + "[api]\nscheme = 'x'\n", 8, "api: missing required field `base_url`"),
+        (ACME + SHOP.replace('"Shop"', "1"), 12, "variables.shop.label: expected `str`, got `int`"),
+        (ACME + "[credential]\na = { callback = 'a' }\nb = { identity = 1 }\n", 10, "credential.b.identity: expected"),
+        (ACME + 'scopes = ["read"]\n', 8, "scopes: expected `object`, got `array`"),
+        (ACME + 'code_challenge_methods_supported = ["plain"]\n', 8, "code_challenge_methods_supported: invalid enum"),
+        (ACME.replace('"acme"', '"ajax"'), 2, "slug must be the file's name"),
+        (ACME.replace("https://acme.com/token", "http://acme.com/token"), 7, "token_endpoint must be an https URL"),
+        (ACME.replace("https://acme.com/token", "https://[acme"), 7, "token_endpoint must be an https URL"),
+        (ACME.replace("https://acme.com/token", "https://acme.com/a b"), 7, "token_endpoint must be an https URL"),
+        (ACME + 'aliases = ["A_1"]\n', 8, "aliases must be lower-case words joined by dashes, like slugs"),
+        (ACME + 'extends = "nobody"\n', 8, "extends 'nobody', which no other file of the catalogue is"),
+        (ACME + 'extends = "acme"\n', 8, "extends 'acme', which no other file of the catalogue is"),
+        (ACME + 'extends = "../acme"\n', 8, "extends '../acme', which no other file of the catalogue is"),
+        (ACME + "extends = 1\n", 8, "extends 1, which no other file of the catalogue is"),
+        (ACME + 'extends = "stripe"\nsandbox = 1\n', 9, "sandbox: expected `object`, got `int`"),
+        (ACME + "confirmed_by = -1\n", 8, "confirmed_by: expected `int` >= 0"),
+        (ACME + "expiry = { seconds = 0 }\n", 8, "expiry.seconds: expected `int` >= 1"),
+        (ACME + "expiry = { seconds = 315360001 }\n", 8, "expiry.seconds: expected `int` <= 315360000"),
+        (ACME + "refresh_token_lifetime = { idle = 0 }\n", 8, "refresh_token_lifetime.idle: expected `int` >= 1"),
+        (ACME + "[refresh_token_lifetime]\nhard = -1\n", 9, "refresh_token_lifetime.hard: expected `int` >= 1"),
+        (ACME + "refresh_only_in_last = -1\n", 8, "refresh_only_in_last: expected `int` >= 0"),
+        (ACME + "refresh_only_in_last = 3601\n", 8, "refresh_only_in_last: expected `int` <= 3600"),
+        (ACME.replace('"Acme"', r'"Ac\u0000me"'), 3, "name must be printable"),
+        (ACME + UNUSED + 'kind = "host"\n', 9, "variable shop is a whole host: host_suffixes or default must say"),
+        (
+            ACME + UNUSED + 'kind = "host"\nhost_suffixes = ["evil.com"]\n',
+            9,
+            "variable shop: its host_suffixes must be",
+        ),
+        (ACME + "[deployments.test]\ntoken_endpoint = 'http://x'\n", 9, "deployments.test.token_endpoint must be"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named_with_its_problem(own: Path, text: str, says: str) -> None:
+def test_a_file_that_cannot_be_used_is_named_with_line_and_problem(own: Path, text: str, line: int, says: str) -> None:
     (own / "acme.toml").write_text(text)
 
     with pytest.raises(ImproperlyConfigured) as caught:
         catalogue.load()
 
-    assert str(caught.value).startswith(f"{own / 'acme.toml'}: ")
-    assert says in str(caught.value)
+    told = str(caught.value).splitlines()[0]
+    assert told.startswith(f"{own / 'acme.toml'}:{line}: {says}")
+    assert str(catalogue.problems_of(own / "acme.toml")[0]) == told
+
+
+def test_the_first_problems_are_told_at_the_start_and_how_to_hear_of_the_rest(own: Path) -> None:
+    for number in range(4):
+        (own / f"acme-{number}.toml").write_text("slug = 1\nnames = 2\n" + ACME.replace('slug = "acme"\n', ""))
+
+    with pytest.raises(ImproperlyConfigured) as caught:
+        catalogue.load()
+
+    told = str(caught.value).splitlines()
+    assert told[:2] == [
+        f"{own / 'acme-0.toml'}:1: slug: expected `str`, got `int`",
+        f"{own / 'acme-0.toml'}:2: unknown field `names`",
+    ]
+    assert told[5:] == ["… and 3 more: `manage.py providers lint` tells them all."]
+
+
+def test_what_is_wrong_in_the_file_below_is_told_of_that_file(own: Path) -> None:
+    (own / "acme.toml").write_text(ACME.replace("https://acme.com/token", "http://acme.com"))
+    (own / "acme-mail.toml").write_text('slug = "acme-mail"\nname = "Mail"\nextends = "acme"\n')
+
+    problems = catalogue.problems_of(own / "acme-mail.toml")
+
+    assert list(map(str, problems)) == [f"{own / 'acme.toml'}:7: token_endpoint must be an https URL"]
+
+
+@pytest.mark.parametrize("alias", ["stripe", "other", "acme"])
+def test_two_providers_cannot_have_one_name(own: Path, alias: str) -> None:
+    (own / "acme.toml").write_text(ACME + f'aliases = ["{alias}"]\n')
+    (own / "acme-2.toml").write_text(ACME.replace('"acme"', '"acme-2"') + 'aliases = ["other"]\n')
+    other = {"stripe": catalogue.FOLDER / "stripe.toml", "other": own / "acme-2.toml"}.get(alias)
+
+    with pytest.raises(ImproperlyConfigured) as caught:
+        catalogue.load()
+
+    says = str(caught.value)
+    assert says.endswith(f":8: aliases: {alias} is {other.stem}'s already ({other})" if other else "the slug itself")
+    assert str(own) in says
+
+
+def test_an_alias_is_understood_where_a_slug_is(own: Path) -> None:
+    (own / "acme.toml").write_text(ACME + 'aliases = ["roadrunner"]\n')
+
+    assert catalogue.get("roadrunner").slug == "acme"
+    assert "roadrunner" not in catalogue.load()
+
+
+def test_a_deployment_is_chosen_by_a_variable_that_no_file_has_to_declare(own: Path) -> None:
+    (own / "acme.toml").write_text(ACME + "[deployments.test]\ntoken_endpoint = 'https://test.acme.com/token'\n")
+
+    assert catalogue.get("acme").variables == {
+        "deployment": Variable(label="Deployment", kind="choice", values=["test"], required=False, sources=["app"])
+    }
+    assert catalogue.problems_of(own / "acme.toml") == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "problem"),
+    [
+        ('values = ["test", "live"]\nkind = "choice"\nfrom = ["app"]', "must have the names of [deployments]"),
+        ('values = ["test"]\nkind = "choice"', "picks one of [deployments]: a choice, from the app alone"),
+    ],
+)
+def test_a_variable_that_picks_no_deployment_is_refused(own: Path, declared: str, problem: str) -> None:
+    text = (
+        f"{ACME}[deployments.test]\napi_base_url = 'https://a.com'\n[variables.deployment]\nlabel = 'D'\n{declared}\n"
+    )
+    (own / "acme.toml").write_text(text)
+
+    assert [problem in told.message for told in catalogue.problems_of(own / "acme.toml")] == [True]
 
 
 def test_a_file_that_is_not_utf_8_is_named(own: Path) -> None:
@@ -89,6 +192,81 @@ def test_a_file_that_is_not_utf_8_is_named(own: Path) -> None:
 
     with pytest.raises(ImproperlyConfigured, match=r"acme\.toml"):
         catalogue.load()
+
+
+def said_at_the_start(own: Path) -> list[str]:
+    """What is told at the start, without the folder; lint tells the same."""
+    with pytest.raises(ImproperlyConfigured) as caught:
+        catalogue.load()
+    says = str(caught.value).splitlines()
+    assert says == [str(problem) for path in catalogue.files() for problem in catalogue.problems_of(path)]
+    return [line.removeprefix(f"{own}/") for line in says]
+
+
+def test_a_pipe_is_named_and_not_waited_for(own: Path) -> None:
+    os.mkfifo(own / "acme.toml")
+
+    assert said_at_the_start(own) == ["acme.toml:1: is no regular file"]
+
+
+def test_a_device_is_named_and_not_read(own: Path) -> None:
+    (own / "acme.toml").symlink_to("/dev/zero")
+
+    assert said_at_the_start(own) == ["acme.toml:1: is no regular file"]
+
+
+def test_a_folder_in_a_files_place_is_named(own: Path) -> None:
+    (own / "acme.toml").mkdir()
+
+    assert said_at_the_start(own) == ["acme.toml:1: is no regular file"]
+
+
+def test_a_link_that_leads_nowhere_is_named(own: Path) -> None:
+    (own / "acme.toml").symlink_to(own / "nowhere")
+
+    [says] = said_at_the_start(own)
+
+    assert says.startswith("acme.toml:1: [Errno 2] No such file or directory")
+
+
+def test_a_file_that_is_too_large_is_named(own: Path) -> None:
+    (own / "acme.toml").write_text(ACME + "#" * (1_048_577 - len(ACME)))
+
+    assert said_at_the_start(own) == ["acme.toml:1: is larger than 1048576 bytes"]
+
+
+def test_a_file_as_large_as_it_may_be_is_read(own: Path) -> None:
+    (own / "acme.toml").write_text(ACME + "#" * (1_048_576 - len(ACME)))
+
+    assert catalogue.get("acme").name == "Acme"
+
+
+@pytest.mark.parametrize("name", ["acme.TOML", "acme.Toml"])
+def test_a_file_whose_name_is_spelled_otherwise_is_named(own: Path, name: str) -> None:
+    (own / name).write_text(ACME)
+
+    assert said_at_the_start(own) == [f"{name}:1: the name of a catalogue file must end in .toml"]
+
+
+@pytest.mark.parametrize("folder", ["more", "more/and/more"])
+def test_a_file_in_a_folder_below_is_named(own: Path, folder: str) -> None:
+    (own / folder).mkdir(parents=True)
+    (own / folder / "acme.toml").write_text(ACME)
+
+    assert said_at_the_start(own) == [
+        f"{folder}/acme.toml:1: a catalogue file must stand in {own} itself, not in a folder below it"
+    ]
+
+
+def test_hidden_folders_are_passed_over(own: Path) -> None:
+    """Such as those in which Kubernetes keeps the files that the folder's own are links to."""
+    (own / "..2026_11_22").mkdir()
+    (own / "..2026_11_22" / "acme.toml").write_text(ACME)
+    (own / "..data").symlink_to("..2026_11_22")
+    (own / "acme.toml").symlink_to("..data/acme.toml")
+
+    assert catalogue.get("acme").name == "Acme"
+    assert catalogue.problems_of(own / "acme.toml") == []
 
 
 def test_an_unknown_slug_is_a_lookup_error() -> None:
@@ -105,7 +283,10 @@ def test_two_providers_cannot_have_the_same_kind_of_credential(own: Path) -> Non
         '[kinds.stripe_key_oauth2]\nlabel = "X"\nauth = "key"\nproperties.a = { identity = true, secret = true }\n'
     )
 
-    with pytest.raises(ImproperlyConfigured, match=r"stripe-key\.toml: kinds\.stripe_key_oauth2 is stripe's already$"):
+    with pytest.raises(
+        ImproperlyConfigured,
+        match=r"stripe-key\.toml:1: kinds\.stripe_key_oauth2 is stripe's already \(.*/stripe\.toml\)$",
+    ):
         catalogue.load()
 
 
@@ -207,7 +388,7 @@ def test_plain_http_is_for_addresses_that_the_egress_guard_lets_through(own: Pat
             '[credential]\na = { callback = "a", identity = true, type = "array" }',
             "credential.a is a list, which is no identity",
         ),
-        ('[credential]\na = { callback = "a", identity = true, pattern = "(" }', "credential.a: its pattern must be"),
+        ('[credential]\na = { callback = "a", identity = true, pattern = "(" }', "credential.a: its pattern is no"),
         ('[credential]\na = { callback = "a", identity = true, pattern = "x" }', "credential.a: its pattern must be"),
         (
             '[credential]\na = { callback = "a", identity = true, default = "x" }',
@@ -245,12 +426,16 @@ def test_a_rule_is_told_in_words(text: str, problem: str) -> None:
         ("acme.{v}", 'example = "a"', "the label v must stand under a fixed domain"),
         ("{v}.com", 'example = "a"', "the label v must stand under a fixed domain"),
         ("{v}", 'example = "a"', "the label v must stand under a fixed domain"),
-        ("api.{v}", 'kind = "host"\nexample = "a.com"', "v is a whole host, so nothing may stand beside it"),
+        (
+            "api.{v}",
+            'kind = "host"\nexample = "a.com"\ndefault = "b.com"',
+            "v is a whole host, so nothing may stand beside it",
+        ),
         ("{v}.acme.com", 'example = "a.b"', "the example of v breaks its own rule"),
         ("{v}.acme.com", 'pattern = "("\nexample = "a"', "variable v: its pattern is no regular expression"),
         ("{v}.acme.com", 'kind = "choice"\nexample = "a"', "variable v is a choice of no values"),
         ("{v}.acme.com", 'default = "A"\nexample = "a"', "the default or a value of v breaks its own rule"),
-        ("{v}.acme.com", 'kind = "choice"\nvalues = ["a", "B"]', "the default or a value of v breaks its own rule"),
+        ("{v}.acme.com", 'kind = "choice"\nvalues = ["a"]\ndefault = "b"', "the default or a value of v breaks"),
     ],
 )
 def test_what_a_customer_says_cannot_lead_elsewhere(host: str, variable: str, problem: str) -> None:
@@ -289,7 +474,17 @@ def test_what_is_unsound_is_told_and_does_not_stop_the_start(own: Path, text: st
 
     problems = catalogue.problems_of(own / "acme.toml")
 
-    assert [told.startswith(problem) for told in problems] == [True]
+    assert [told.message.startswith(problem) for told in problems] == [True]
+    assert catalogue.get("acme").slug == "acme"
+
+
+def test_a_file_that_was_checked_in_the_future_is_told_and_does_not_stop_the_start(own: Path) -> None:
+    """A machine whose clock is behind would not start with the built-in files."""
+    (own / "acme.toml").write_text(ACME.replace("2026-11-22", "9999-12-31"))
+
+    assert [str(told) for told in catalogue.problems_of(own / "acme.toml")] == [
+        f"{own / 'acme.toml'}:5: checked must not be in the future"
+    ]
     assert catalogue.get("acme").slug == "acme"
 
 
@@ -316,8 +511,9 @@ def test_a_variable_that_a_function_reads_is_used(own: Path) -> None:
 def test_somebodys_secret_or_sample_value_is_found_and_not_repeated(own: Path, text: str) -> None:
     (own / "acme.toml").write_text(ACME + text + "\n")
 
-    [problem] = catalogue.problems_of(own / "acme.toml")
+    [*others, problem] = [problem.message for problem in catalogue.problems_of(own / "acme.toml")]
 
+    assert [told.endswith(" is said by the request itself") for told in others] == [True] * len(others)
     assert problem.endswith(" looks like a secret, a client id or a sample value")
     assert "canary" not in problem
     assert "c4nary" not in problem
@@ -336,10 +532,10 @@ def test_placeholders_and_long_addresses_are_no_secrets() -> None:
 def test_every_problem_of_a_file_is_told(own: Path) -> None:
     (own / "ajax.toml").write_text(ACME.replace("https://docs", "docs") + "pkce_required = true\n")
 
-    assert catalogue.problems_of(own / "ajax.toml") == [
-        "slug must be the file's name",
-        "docs must be an https URL",
-        "pkce_required needs code_challenge_methods_supported",
+    assert [(told.line, told.message) for told in catalogue.problems_of(own / "ajax.toml")] == [
+        (2, "slug must be the file's name"),
+        (4, "docs must be an https URL"),
+        (8, "pkce_required needs code_challenge_methods_supported"),
     ]
 
 
@@ -353,7 +549,8 @@ def test_a_built_in_file_is_sound(path: Path) -> None:
     assert catalogue.problems_of(path) == []
     assert 2 <= len(provider.setup) <= 5
     assert any("callback URL" in step for step in provider.setup) == provider.has_code_flow
-    assert bool(provider.credential) == provider.has_code_flow
+    assert provider.has_code_flow or not provider.credential
+    assert provider.category != "other"
 
 
 @pytest.mark.parametrize("path", BUILT_IN, ids=lambda path: path.stem)
@@ -363,7 +560,7 @@ def test_a_built_in_file_says_nothing_that_goes_without_saying(path: Path) -> No
 
     assert [name for name, value in written.items() if value == default(Provider, name)] == []
     for variable in catalogue.parsed(path).variables.values():
-        assert variable.sources != default(Variable, "sources") or "from" not in said["variables"]
+        assert variable.sources != default(Variable, "sources") or "from" not in said.get("variables", {})
 
 
 def default(struct: type[msgspec.Struct], field: str) -> Any:
@@ -373,7 +570,10 @@ def default(struct: type[msgspec.Struct], field: str) -> Any:
 
 @pytest.mark.parametrize("provider", catalogue.load().values(), ids=lambda provider: provider.slug)
 def test_a_built_in_provider_has_an_address_for_each_customer(provider: Provider) -> None:
-    given = {name: variable.example for name, variable in provider.variables.items()}
+    given = {
+        name: variable.example or variable.default or variable.values[0]
+        for name, variable in provider.variables.items()
+    }
     variables = provider.accept_variables(given, fixed=given)
 
     bound = provider.bound(variables, sandbox_url=f"{product.PUBLIC_URL}/sandbox/{provider.slug}")
@@ -382,7 +582,8 @@ def test_a_built_in_provider_has_an_address_for_each_customer(provider: Provider
         kind = bound.kinds.get(where.split(".")[1]) if where.startswith("kinds.") else None
         assert set(names_in(url)) <= {"client_id", *(kind.properties if kind else bound.credential)}
         assert url.startswith((f"{product.PUBLIC_URL}/sandbox/{provider.slug}/", "{"))
-    assert names_in(str([*bound.authorization_params.values(), *bound.token_params.values()])) == []
+    told = {"scope", *(name for name, prop in bound.credential.items() if prop.callback)}
+    assert {*names_in(str([*bound.authorization_params.values(), *bound.token_params.values()]))} <= told
 
 
 @pytest.mark.parametrize(
@@ -451,11 +652,23 @@ def test_the_documentation_names_every_word_of_the_vocabulary() -> None:
     page = (product.BASE_DIR / "docs" / "adding-a-provider.md").read_text()
     structs = [
         struct
-        for struct in {**vars(vocabulary), "Provider": Provider, "Variable": Variable}.values()
-        if isinstance(struct, type) and issubclass(struct, msgspec.Struct)
+        for struct in {**vars(vocabulary), **vars(script), "Provider": Provider, "Variable": Variable}.values()
+        if isinstance(struct, type) and issubclass(struct, msgspec.Struct) and struct is not msgspec.Struct
     ]
 
-    words = {field.encode_name for struct in structs for field in msgspec.structs.fields(struct)}
-    documented = {row.split("`")[1] for row in page.splitlines() if row.startswith("| `")}
+    words = {(struct.__name__, field.encode_name) for struct in structs for field in msgspec.structs.fields(struct)}
 
-    assert documented == words
+    assert set(descriptions(page)) == words
+    told = [(heading, key) for heading, _, key, _ in rows(page)]
+    assert [row for row in told if told.count(row) > 1] == []
+
+
+def test_the_documentation_names_every_value_of_an_answer() -> None:
+    page = (product.BASE_DIR / "docs" / "adding-a-provider.md").read_text()
+    _, _, section = page.partition("#### What answers may hold")
+    section, _, _ = section.partition("\n#")
+    first_columns = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `{")]
+
+    told = script.PLACEHOLDER.findall(" ".join(first_columns))
+
+    assert sorted(told) == sorted(script.VALUES)

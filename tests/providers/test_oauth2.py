@@ -289,16 +289,14 @@ def test_an_error_with_status_200_is_one(
     assert caught.value.reason == reason
 
 
-def test_a_form_is_read_by_its_content_type_or_by_the_catalogue(responses: RequestsMock) -> None:
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain; charset=utf-8"])
+def test_a_form_is_read_by_its_content_type(content_type: str, responses: RequestsMock) -> None:
     """F10"""
-    responses.post(TOKEN, body="access_token=t1&scope=a%2Cb", content_type="application/x-www-form-urlencoded")
-    by_type = exchange(provider_with(scope_separator=","))
-    responses.reset()
-    responses.post(TOKEN, body="access_token=t1", content_type="text/html")
-    by_catalogue = exchange(provider_with(token_response_format="form"))
+    responses.post(TOKEN, body="access_token=t1&scope=a%2Cb", content_type=content_type)
 
-    assert (by_type.access_token, by_type.scope) == ("t1", "a b")
-    assert by_catalogue.access_token == "t1"
+    tokens = exchange(provider_with(scope_separator=","))
+
+    assert (tokens.access_token, tokens.scope) == ("t1", "a b")
 
 
 def test_nested_and_renamed_members_are_found(responses: RequestsMock) -> None:
@@ -491,6 +489,45 @@ def test_a_revocation_is_said_in_the_providers_way(
     request = sent(responses)
     assert form(request) == body
     assert request.headers.get("Authorization", "").partition(" ")[0] == scheme
+
+
+@pytest.mark.parametrize(
+    ("revocation", "status", "refresh_token", "is_done"),
+    [
+        ({}, 404, "r1", False),  # a moved endpoint, and no word of the token
+        ({"unknown_status": 404}, 404, "r1", True),
+        ({}, 401, "r1", False),
+        ({"auth": "bearer"}, 401, "r1", False),  # the access token has ended, the refresh token has not
+        ({"auth": "bearer"}, 403, "r1", False),
+        ({"auth": "bearer"}, 401, "", True),
+        ({"auth": "bearer"}, 404, "", False),
+    ],
+)
+def test_a_revocation_is_done_only_if_the_provider_says_so(
+    responses: RequestsMock, revocation: dict[str, Any], status: int, refresh_token: str, is_done: bool
+) -> None:
+    responses.post("https://acme.example/revoke", status=status)
+    provider = provider_with(revocation_endpoint="https://acme.example/revoke", revocation=revocation)
+
+    def revoke() -> None:
+        oauth2.revoke(provider, CLIENT, access_token="t1", refresh_token=refresh_token, properties={})
+
+    if is_done:
+        revoke()
+    else:
+        with pytest.raises(TokenRequestRejected):
+            revoke()
+    assert len(responses.calls) == 1
+
+
+def test_headers_of_token_requests_are_those_of_a_revocation_too(responses: RequestsMock) -> None:
+    responses.post("https://acme.example/revoke", status=200)
+    headers = {"Version": "7", "Client-Id": "{client_id}"}
+    provider = provider_with(revocation_endpoint="https://acme.example/revoke", token_headers=headers)
+
+    oauth2.revoke(provider, CLIENT, access_token="t1", properties={})
+
+    assert (sent(responses).headers["Version"], sent(responses).headers["Client-Id"]) == ("7", "client:1")
 
 
 def test_a_url_of_revocation_may_name_the_client(responses: RequestsMock) -> None:

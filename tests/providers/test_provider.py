@@ -9,7 +9,7 @@ import pytest
 from providers.placeholders import fill, in_sandbox
 from providers.provider import Provider
 from providers.variables import Variable, VariableNotAccepted
-from providers.vocabulary import Api, FollowUp, Kind, OwnHost, Property
+from providers.vocabulary import Addresses, Api, FollowUp, Kind, Property
 
 SANDBOX = "https://auth.example.net/sandbox/acme"
 
@@ -178,7 +178,7 @@ def test_other_addresses_hold_at_a_customers_own_host() -> None:
         revocation_endpoint="https://api.acme.com/revoke",
         follow_up="https://api.acme.com/me",
         api=Api(base_url="https://api.acme.com", scheme="Token"),
-        own_host=OwnHost(follow_up="https://{domain}/api/me", api_base_url="https://{domain}/api"),
+        own_host=Addresses(follow_up="https://{domain}/api/me", api_base_url="https://{domain}/api"),
     )
 
     ours, theirs = provider.bound({"domain": "acme.com"}), provider.bound({"domain": "our.server.net"})
@@ -218,18 +218,17 @@ def test_a_check_below_the_api_is_where_the_api_is() -> None:
     provider = hosted(
         api=Api(base_url="https://api.acme.com/"),
         check="/v1/me",
-        own_host=OwnHost(api_base_url="https://{domain}/api", check="/v2/me"),
+        own_host=Addresses(api_base_url="https://{domain}/api"),
         kinds=kinds,
     )
 
     urls = dict(provider.urls())
 
     assert urls["check"] == "https://api.acme.com/v1/me"
-    assert urls["own_host.check"] == "https://{domain}/api/v2/me"
     assert urls["kinds.acme_key.check"] == "https://api.acme.com/me"
     assert urls["kinds.acme_token.check"] == "https://b.com/me"
     bound = provider.bound({"domain": "our.server.net"})
-    assert (bound.check, bound.api) == ("/v2/me", Api(base_url="https://our.server.net/api"))
+    assert (bound.check, bound.api) == ("/v1/me", Api(base_url="https://our.server.net/api"))
     assert dict(bound.urls())["kinds.acme_key.check"] == "https://our.server.net/api/me"
 
 

@@ -11,12 +11,13 @@ from pytest_django.fixtures import Settings
 
 from providers.sandbox.models import Grant, Token
 from providers.sandbox.script import Refused, load
+from tests.providers.in_depth import IN_DEPTH
 from tests.providers.sandbox_developer import CHALLENGE, STATE, Answer, Developer, error_of, is_page
 
 pytestmark = pytest.mark.django_db
 
 SCRIPTS = {slug: player.script for slug, player in load().items()}
-SLUGS = sorted(SCRIPTS)
+SLUGS = IN_DEPTH
 PKCE = [slug for slug in SLUGS if SCRIPTS[slug].pkce in {"required", "supported"}]
 NAMED = [slug for slug in SLUGS if not SCRIPTS[slug].client_named_by]  # the client is, in the authorization request
 WITH_SCOPES = [slug for slug in SLUGS if SCRIPTS[slug].scopes.parameter]
@@ -38,7 +39,7 @@ def assert_refused(developer: Developer, answer: Answer, what: Refused) -> None:
 def test_every_provider_with_a_code_flow_is_played() -> None:
     from providers import catalogue
 
-    assert sorted(slug for slug, provider in catalogue.load().items() if provider.has_code_flow) == SLUGS
+    assert {slug for slug, provider in catalogue.load().items() if provider.has_code_flow} == SCRIPTS.keys()
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -278,6 +279,20 @@ def test_another_grant_type_is_refused(slug: str) -> None:
     developer = Developer(slug)
 
     assert_refused(developer, developer.exchange("x", grant_type="password"), "bad_grant_type")
+
+
+@pytest.mark.parametrize("slug", [slug for slug in SLUGS if SCRIPTS[slug].grant_type_required])
+def test_a_grant_type_that_is_missing_is_refused(slug: str) -> None:
+    developer = Developer(slug)
+
+    assert_refused(developer, developer.exchange(developer.code(), grant_type=None), "bad_request")
+
+
+@pytest.mark.parametrize("slug", [slug for slug in SLUGS if not SCRIPTS[slug].grant_type_required])
+def test_a_grant_type_that_is_missing_is_that_of_a_code_where_the_provider_wants_none(slug: str) -> None:
+    developer = Developer(slug)
+
+    assert developer.exchange(developer.code(), grant_type=None).status_code == 200
 
 
 # ---- the code ----------------------------------------------------------------------------------------------------

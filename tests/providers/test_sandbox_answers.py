@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.utils import timezone
@@ -14,12 +15,13 @@ from joserfc.jwk import KeySet
 from providers.catalogue.rules import leaks
 from providers.sandbox import script, signing
 from providers.sandbox.models import Grant, SigningKey, Token
-from tests.providers.sandbox_developer import Developer
+from tests.providers.in_depth import IN_DEPTH
+from tests.providers.sandbox_developer import VERIFIER, Developer
 
 pytestmark = pytest.mark.django_db
 
 SCRIPTS = {slug: player.script for slug, player in script.load().items()}
-SLUGS = sorted(SCRIPTS)
+SLUGS = IN_DEPTH
 SIGNING = [slug for slug in SLUGS if SCRIPTS[slug].id_token]
 TOKENS = {"access_token", "refresh_token", "id_token"}
 
@@ -93,7 +95,7 @@ LEAST = {
 def test_a_script_that_is_wrong_stops_the_process(wrong: dict[str, Any]) -> None:
     assert script.read("example", "Example", LEAST).slug == "example"
 
-    with pytest.raises(ImproperlyConfigured, match=r"^example\.toml: \[sandbox\]"):
+    with pytest.raises(ImproperlyConfigured, match=r"^\[sandbox\]"):
         script.read("example", "Example", {**LEAST, **wrong})
 
 
@@ -413,3 +415,61 @@ def test_of_two_that_use_a_code_or_a_refresh_token_at_once_one_is_told_so() -> N
 
     assert (one.use_code(), other.use_code()) == (True, False)
     assert (early.use_refresh_token(), late.use_refresh_token()) == (True, False)
+
+
+# ---- a second token ------------------------------------------------------------------------------------------------
+
+
+def test_a_second_token_whose_scopes_are_misspelt_is_refused() -> None:
+    answer = Developer("slack").ask(user_scope="users:read chat:write")
+
+    assert (answer.status_code, json.loads(answer.content)["error"]) == (400, "invalid_scope")
+
+
+def test_a_second_token_comes_if_it_is_asked_for_and_ends_with_the_first() -> None:
+    developer = Developer("slack")
+    who, revocation = developer.calls(revoking=False)[0], developer.calls(revoking=True)[0]
+
+    without = developer.tokens()["authed_user"]
+    beside = developer.tokens(user_scope="users:read,chat:write")
+    second = beside["authed_user"].pop("access_token")
+    before = developer.call(who, second).json()["ok"]
+    developer.call(revocation, beside["access_token"])
+
+    assert without == {"id": "U0SANDBOX01"}
+    assert beside["authed_user"] == {"id": "U0SANDBOX01", "scope": "users:read,chat:write"}
+    assert second.startswith("xoxp-sandbox_")
+    assert (before, developer.call(who, second).json()["ok"]) == (True, False)
+
+
+# ---- deployments ---------------------------------------------------------------------------------------------------
+
+
+def test_what_one_deployment_issues_is_foreign_to_another() -> None:
+    developer = Developer("docusign")
+    elsewhere = developer.script.token_endpoint[1]
+    [who] = developer.calls(revoking=False)
+    code = developer.code()
+    exchange = {"grant_type": "authorization_code", "code": code, "redirect_uri": developer.redirect_uri}
+    if developer.script.pkce in {"required", "supported"}:
+        exchange["code_verifier"] = VERIFIER
+
+    refused = developer.send(developer.at(elsewhere), exchange)
+    tokens = json.loads(developer.exchange(code).content)
+    refresh = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+
+    assert "There is no such code" in refused["Sandbox-Reason"]
+    assert "There is no such refresh token" in developer.send(developer.at(elsewhere), refresh)["Sandbox-Reason"]
+    assert [developer.http.get(developer.at(url), headers=bearer).status_code for url in who.url] == [200, 401]
+    assert developer.refresh(tokens["refresh_token"]).status_code == 200
+
+
+def test_another_spelling_of_one_address_is_no_other_deployment() -> None:
+    developer = Developer("stripe")
+    express = developer.at(developer.script.authorization_endpoint[1])
+
+    page = developer.http.get(express, developer.authorization_request(), headers={"Accept": "application/json"})
+    link = json.loads(page.content)["outcomes"]["approve"].removeprefix(settings.PUBLIC_URL)
+
+    assert developer.exchange(developer.follow(link)["code"]).status_code == 200

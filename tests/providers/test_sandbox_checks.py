@@ -8,9 +8,10 @@ from oauth_apps.models import OAuthApp
 from providers import access, kinds
 from providers.errors import TokenRequestRejected
 from providers.provider import Provider
-from tests.providers.test_trips import SLUGS, Browser, browser, network, oauth_app, provider
+from tests.providers.test_trips import SLUGS, browser, oauth_app, provider
+from tests.providers.trip import Browser
 
-__all__ = ["browser", "network", "oauth_app", "provider"]  # fixtures
+__all__ = ["browser", "oauth_app", "provider"]  # fixtures
 
 CHECKED = [slug for slug in SLUGS if (found := kinds.get(f"{slug}_oauth2").provider).check or found.follow_up]
 

@@ -15,18 +15,24 @@ from providers.sandbox import consent
 from providers.sandbox.models import Grant, Registration
 from providers.sandbox.purge import purge
 from providers.sandbox.script import load
+from tests.providers.in_depth import IN_DEPTH
 from tests.providers.sandbox_developer import CLIENT_SECRET, STATE, Developer, error_of, is_page
 
 pytestmark = pytest.mark.django_db
 
 SCRIPTS = {slug: player.script for slug, player in load().items()}
-SLUGS = sorted(SCRIPTS)
+SLUGS = IN_DEPTH
 OUTCOMES = ["approve", "approve_fewer", "deny", "provider_error", "slow", "short_lived", "refresh_fails"]
 WITHOUT_REFRESH_TOKENS = ["vercel"]
 
 
 def outcomes_of(slug: str) -> list[str]:
     return OUTCOMES if slug in WITHOUT_REFRESH_TOKENS else [*OUTCOMES, "rotating"]
+
+
+def who_answers(slug: str) -> dict[str, str]:
+    """Google alone of these says so, in a refusal too (RFC 9207, 2)."""
+    return {"iss": "https://accounts.google.com"} if slug == "google" else {}
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------------
@@ -189,7 +195,7 @@ def test_a_denial_is_told_in_the_providers_words(slug: str) -> None:
 
     told = developer.follow(developer.links()["deny"])
 
-    assert told == {**developer.script.denial, "state": STATE}
+    assert told == {**developer.script.denial, **who_answers(slug), "state": STATE}
     assert told["error"] == ("user_cancelled_authorize" if slug == "apple" else "access_denied")
 
 
@@ -197,7 +203,9 @@ def test_a_denial_is_told_in_the_providers_words(slug: str) -> None:
 def test_an_error_of_the_provider_is_told_at_the_callback(slug: str) -> None:
     developer = Developer(slug)
 
-    assert developer.follow(developer.links()["provider_error"]) == {"error": "server_error", "state": STATE}
+    told = developer.follow(developer.links()["provider_error"])
+
+    assert told == {"error": "server_error", **who_answers(slug), "state": STATE}
 
 
 def test_without_a_state_none_comes_back() -> None:

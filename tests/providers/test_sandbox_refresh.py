@@ -12,11 +12,12 @@ from django.utils import timezone
 
 from providers.sandbox.models import Grant, Token
 from providers.sandbox.script import load
+from tests.providers.in_depth import IN_DEPTH
 from tests.providers.sandbox_developer import Answer, Developer, error_of
 
 pytestmark = pytest.mark.django_db
 
-SCRIPTS = {slug: player.script for slug, player in load().items()}
+SCRIPTS = {slug: load()[slug].script for slug in IN_DEPTH}
 ROTATES_IF_CHOSEN = sorted(slug for slug, s in SCRIPTS.items() if s.refresh.policy != "none" or s.rotation)
 BY_A_SETTING = sorted(slug for slug, s in SCRIPTS.items() if s.rotation)
 DAY = 86_400

@@ -1,21 +1,16 @@
-"""Every provider of the catalogue, from the start link to a revoked token, against the simulator of that provider.
+"""Some providers of the catalogue in depth, from the start link to a refresh, against the simulator of each.
 
-What the simulator does is written from the provider's documentation, so a wrong entry of the catalogue fails here.
+Which, and why these, says in_depth.py; every provider makes its trip in test_every_trip.py. What the simulator does is
+written from the provider's documentation, so a wrong entry of the catalogue fails here.
 """
 
-import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 import time_machine
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.conf import settings
 from django.test import Client
 from django.utils import timezone
-from requests import PreparedRequest
 from responses import RequestsMock
 
 from credentials.models import Authorization
@@ -26,11 +21,10 @@ from providers.errors import TokenRequestRejected
 from providers.provider import Provider
 from providers.sandbox import script
 from providers.tokens import lifetime, missing_scopes, refresh_token_expires_in
+from tests.providers.in_depth import IN_DEPTH
+from tests.providers.trip import REDIRECT_URI, Browser, sandbox_app
 
-if TYPE_CHECKING:
-    from django.test.client import _MonkeyPatchedWSGIResponse as Response
-
-SLUGS = sorted(slug for slug, provider in catalogue.load().items() if provider.sandbox)
+SLUGS = IN_DEPTH
 REFRESHING = [slug for slug in SLUGS if script.load()[slug].script.refresh.policy != "none"]
 ANSWERING_SCOPES = [slug for slug in SLUGS if "{scope" in str(script.load()[slug].script.answer)]
 # Those whose answer to a refresh holds who it is; what is missing here was asked at the trip alone
@@ -39,29 +33,6 @@ TELLING_THE_END = ["airtable", "github", "quickbooks", "shopify", "zendesk"]
 QUICKBOOKS_SAYS = 101 * 86_400  # where its documentation says 100 days
 SCOPES = {"stripe": "read_only read_write"}
 WITH_PLAIN_SECRET = [slug for slug in SLUGS if not catalogue.get(slug).client_secret_from]
-REDIRECT_URI = "https://app.example.com/in/:provider"
-SECRET = "canary-client-secret"
-
-
-@pytest.fixture
-def network(responses: RequestsMock) -> RequestsMock:
-    """What leaves for the simulator arrives there; nothing else leaves."""
-
-    def deliver(request: PreparedRequest) -> tuple[int, dict[str, str], bytes]:
-        headers = {name: str(value) for name, value in request.headers.items() if name.lower() != "content-type"}
-        body = request.body.encode() if isinstance(request.body, str) else request.body or b""
-        answer = Client().generic(
-            str(request.method),
-            str(request.url).removeprefix(settings.PUBLIC_URL),
-            body,
-            content_type=request.headers.get("Content-Type", ""),
-            headers=headers,
-        )
-        return answer.status_code, dict(answer.headers), answer.content
-
-    for method in ("GET", "POST", "DELETE"):
-        responses.add_callback(method, re.compile(re.escape(f"{settings.PUBLIC_URL}/sandbox/")), callback=deliver)
-    return responses
 
 
 @pytest.fixture(params=SLUGS)
@@ -73,75 +44,6 @@ def provider(request: pytest.FixtureRequest) -> Provider:
 def oauth_app(account: Account, provider: Provider) -> OAuthApp:
     RedirectURI.objects.create(account=account, redirect_uri=REDIRECT_URI)
     return sandbox_app(account, provider)
-
-
-def sandbox_app(account: Account, provider: Provider, **fields: Any) -> OAuthApp:
-    variables = {
-        name: variable.accept(name, variable.default or variable.example)
-        for name, variable in provider.variables.items()
-        if variable.required
-    }
-    return OAuthApp.objects.create(
-        **{
-            "account": account,
-            "provider": provider.slug,
-            "name": provider.name,
-            "client_id": "client-1",
-            "client_secret": private_key() if provider.client_secret_from else SECRET,
-            "environment": "sandbox",
-            "variables": variables,
-            "own_callback": provider.needs_own_callback(variables, has_secret=True),
-        }
-        | fields
-    )
-
-
-def private_key() -> str:
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-class Browser:
-    """An end user, who is offered the simulator's outcomes and takes one."""
-
-    def __init__(self, client: Client, oauth_app: OAuthApp) -> None:
-        self.client, self.oauth_app = client, oauth_app
-
-    def start(self, **params: str) -> "Response":
-        link = {"client_id": str(self.oauth_app.pk), "redirect_uri": REDIRECT_URI, "state": "s1", **params}
-        return self.client.get("/link/oauth2/start", link)
-
-    def outcomes(self, **params: str) -> dict[str, str]:
-        started = self.start(**params)
-        assert started["Location"].startswith(f"{settings.PUBLIC_URL}/sandbox/"), started["Location"]
-        consent = self.client.get(started["Location"], headers={"Accept": "application/json"})
-        assert consent.status_code == 200, consent.content
-        outcomes: dict[str, str] = consent.json()["outcomes"]
-        return outcomes
-
-    def chooses(self, outcome: str, **params: str) -> dict[str, str]:
-        """The query with which the end user is back at the developer's."""
-        answer = self.client.get(self.outcomes(**params)[outcome])
-        callback = answer["Location"] if answer.status_code == 302 else self.posted(answer)
-        arrived = self.client.get(callback)
-        assert arrived.status_code == 302, arrived.content
-        assert arrived["Location"].startswith(REDIRECT_URI.replace(":provider", self.oauth_app.provider))
-        return dict(parse_qsl(urlsplit(arrived["Location"]).query))
-
-    def posted(self, page: "Response") -> str:
-        """response_mode=form_post: the page's form is sent from another site, without our cookie."""
-        html = page.content.decode()
-        action = re.search(r'action="([^"]*)"', html)
-        assert action, html
-        fields = dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', html))
-        response = Client().post(action[1], urlencode(fields), content_type="application/x-www-form-urlencoded")
-        assert response.status_code == 303, response.content
-        return str(response["Location"])
-
-    def token(self, **body: str) -> Any:
-        pair = {"client_id": str(self.oauth_app.pk), "client_secret": self.oauth_app.client_secret}
-        form = urlencode(pair | body)
-        return Client().post("/link/oauth2/token", form, content_type="application/x-www-form-urlencoded")
 
 
 @pytest.fixture
@@ -164,7 +66,8 @@ def test_the_whole_trip(browser: Browser, provider: Provider) -> None:
     required = {name for name, prop in provider.credential.items() if prop.required}
     assert required <= properties.keys()
 
-    if provider.refresh_with == "none" or "refresh_token" not in body:
+    if provider.slug not in REFRESHING:
+        assert "refresh_token" not in body
         return
     refreshed = browser.token(grant_type="refresh_token", refresh_token=body["refresh_token"])
     assert refreshed.status_code == 200, refreshed.content
@@ -296,13 +199,9 @@ def test_a_refresh_token_is_no_bearer(browser: Browser, provider: Provider, oaut
     path = bound.revocation_endpoint.removeprefix(settings.PUBLIC_URL)
 
     statuses = [
-        Client().delete(path, headers=oauth2.api_authorization(provider, body[token])).status_code
+        Client().delete(path, headers=oauth2.api_authorization(provider, body[token])[0]).status_code
         for token in ("refresh_token", "access_token")
     ]
 
     assert statuses[0] == 401
     assert statuses[1] in {200, 204}
-
-
-def test_each_provider_with_a_code_flow_is_simulated() -> None:
-    assert sorted(slug for slug, provider in catalogue.load().items() if provider.has_code_flow) == SLUGS

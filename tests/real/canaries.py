@@ -14,8 +14,10 @@ from psycopg import sql
 
 from tests.real.machine import program
 
-SECRET_PARAMETERS = {"code", "state", "client_state", "code_verifier", "client_secret", "token", "ticket"}
-SECRET_MEMBERS = {"access_token", "refresh_token", "id_token", "client_secret", "api_token", "state"}
+SECRET_PARAMETERS = {
+    "code", "state", "client_state", "code_verifier", "client_secret", "client_assertion", "token", "ticket",
+}  # fmt: skip
+SECRET_MEMBERS = {"access_token", "refresh_token", "id_token", "client_secret", "api_token", "state", "dpop_key"}
 SHORTEST = 8  # characters; what is shorter is found by chance
 
 

@@ -1,9 +1,9 @@
-"""npm's oidc-provider with its three habits, and how it becomes known to the gateway: by files in PROVIDERS_DIR."""
+"""npm's oidc-provider with its habits, and how it becomes known to the gateway: by files in PROVIDERS_DIR."""
 
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 
 import requests
 
+from providers import dpop
 from sequin_auth.processes import Processes
 from tests.real.canaries import SECRET_MEMBERS, SECRET_PARAMETERS
 from tests.real.gateway import App, Gateway
 from tests.real.machine import BASE_DIR, node_with_oidc_provider, until
 
 HERE = Path(__file__).parent
-PLACEHOLDER = re.compile(r"http://(basic|pkce|form_post)\b")
+PLACEHOLDER = re.compile(r"http://(basic|pkce|form_post|pushed|key|shared|bound)\b")
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,20 @@ class OidcProviders:
         return {"PROVIDERS_DIR": str(self.files), "EGRESS_ALLOW": ",".join(hosts)}
 
     def create_app(
-        self, gateway: Gateway, provider: str, *, habit: str, method: str, sent_secret: str = "", **metadata: Any
+        self,
+        gateway: Gateway,
+        provider: str,
+        *,
+        habit: str,
+        method: str,
+        sent_secret: str = "",
+        variables: Mapping[str, str] | None = None,
+        **metadata: Any,
     ) -> App:
-        """Register a client there, and an OAuth app with it here. `sent_secret`: one that is not the client's."""
+        """Register a client there, and an OAuth app with it here.
+
+        `sent_secret`: one that is not the client's, or a private key; `variables`: the OAuth app's.
+        """
         shared_callback = f"{gateway.url}/link/oauth2/callback/{provider}"
         wanted = {
             "redirect_uris": [shared_callback],
@@ -44,7 +56,9 @@ class OidcProviders:
         assert answer.status_code == 201, answer.text
         client = answer.json()
         secret = sent_secret or client.get("client_secret")
-        app = gateway.create_app(provider, client_id=client["client_id"], client_secret=secret)
+        app = gateway.create_app(
+            provider, client_id=client["client_id"], client_secret=secret, variables=dict(variables or {})
+        )
         if app.callback_url != shared_callback:
             self._register_again(client, {**wanted, "redirect_uris": [app.callback_url]})
         return app
@@ -60,8 +74,20 @@ class OidcProviders:
         headers = {"Authorization": f"Bearer {access_token}"}
         return requests.get(f"{self.origins[habit]}/me", headers=headers, timeout=30)
 
+    def userinfo_with_proof(self, habit: str, access_token: str, dpop_key: str) -> requests.Response:
+        """As a developer asks who has been given a key beside the token; with the nonce that the provider wants."""
+        url, nonce = f"{self.origins[habit]}/me", ""
+        for _ in range(2):
+            proof = dpop.proof(dpop_key, "GET", url, access_token=access_token, nonce=nonce)
+            headers = {"Authorization": f"DPoP {access_token}", "DPoP": proof}
+            answer = requests.get(url, headers=headers, timeout=30)
+            nonce = answer.headers.get("DPoP-Nonce", "")
+            if answer.status_code != 401 or "use_dpop_nonce" not in answer.headers["WWW-Authenticate"]:
+                break
+        return answer
+
     def exchanges(self, habit: str) -> list[dict[str, Any]]:
-        """What came to the token endpoint, as `request`, and its `answer`."""
+        """What came to the token endpoint, as `request` with its `proof`, and its `answer`."""
         document: list[dict[str, Any]] = requests.get(f"{self.origins[habit]}/seen", timeout=30).json()
         return document
 

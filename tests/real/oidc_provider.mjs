@@ -1,9 +1,13 @@
 /*
- * Three OpenID providers, all of them npm's oidc-provider, each with habits of its own:
+ * OpenID providers, all of them npm's oidc-provider, each with habits of its own:
  *
  *   basic      takes client_secret_basic alone, no PKCE, keeps its refresh tokens, signs with RS256
  *   pkce       demands PKCE, rotates refresh tokens with every use, takes public clients, signs with ES256
  *   form_post  answers at the callback by POST alone
+ *   pushed     takes authorization requests that were pushed, and no others
+ *   key        takes private_key_jwt alone, with the issuer as audience
+ *   shared     takes client_secret_jwt alone
+ *   bound      takes private_key_jwt alone, binds tokens to keys (DPoP), and wants a nonce of its own in every proof
  *
  * Usage: node oidc_provider.mjs FILE; their origins are written to FILE, as JSON, as soon as all of them listen.
  *
@@ -15,7 +19,7 @@ import { rename, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 
-import Provider from 'oidc-provider';
+import Provider, { errors } from 'oidc-provider';
 
 const ACCOUNT = 'paul-atreides';
 
@@ -35,7 +39,35 @@ const HABITS = {
     pkce: { required: () => true },
     rotateRefreshToken: false,
   },
+  pushed: {
+    clientAuthMethods: ['client_secret_basic'],
+    pkce: { required: () => true },
+    rotateRefreshToken: false,
+    features: { pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: true } },
+  },
+  key: {
+    clientAuthMethods: ['private_key_jwt'],
+    pkce: { required: () => true },
+    rotateRefreshToken: false,
+    assertJwtClientAuthClaimsAndHeader,
+  },
+  shared: {
+    clientAuthMethods: ['client_secret_jwt'],
+    pkce: { required: () => true },
+    rotateRefreshToken: false,
+  },
+  bound: {
+    clientAuthMethods: ['private_key_jwt'],
+    pkce: { required: () => true },
+    rotateRefreshToken: true,
+    features: { dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true } },
+  },
 };
+
+/** Whoever is to be the only one that can use an assertion has to be its only audience (RFC 7523, 3). */
+function assertJwtClientAuthClaimsAndHeader(ctx, claims) {
+  if (claims.aud !== ctx.oidc.issuer) throw new errors.InvalidClientAuth('aud must be the issuer, and nobody else');
+}
 
 function signingKey(type, options, alg) {
   const { privateKey } = generateKeyPairSync(type, options);
@@ -54,6 +86,7 @@ function configuration(habits) {
     },
     cookies: { keys: [randomBytes(16).toString('hex')] },
     features: {
+      ...habits.features,
       devInteractions: { enabled: false },
       revocation: { enabled: true, allowedPolicy: (ctx, client, token) => token.clientId === client.clientId },
       registration: { enabled: true, secretFactory: () => `:/+% ${randomBytes(24).toString('base64url')}` },
@@ -107,7 +140,8 @@ async function listen(habits) {
   const seen = [];
   provider.use(async (ctx, next) => {
     await next();
-    if (ctx.oidc?.route === 'token') seen.push({ request: ctx.oidc.params ?? {}, answer: ctx.body ?? {} });
+    if (ctx.oidc?.route !== 'token') return;
+    seen.push({ request: ctx.oidc.params ?? {}, proof: ctx.get('DPoP'), answer: ctx.body ?? {} });
   });
 
   const protocol = provider.callback();

@@ -19,11 +19,12 @@ from credentials.reconnect import ReconnectionRefused
 from credentials.revocation import give_back_unused
 from oauth_apps import health
 from oauth_apps.models import OAuthApp
-from providers import catalogue, identity, oauth2
+from providers import catalogue, identity, oauth1, oauth2
 from providers.client import Client
-from providers.errors import IssuerMismatch, ProviderError
+from providers.errors import CallbackNotAccepted, IssuerMismatch, ProviderError
 from providers.provider import Provider
 from providers.tokens import TokenResponse
+from providers.variables import VariableNotAccepted
 from sequin_auth.lib.encryption import Unreadable
 
 log = structlog.get_logger("link")
@@ -74,10 +75,10 @@ def callback(*, callback_url: str, browser: str, query: Query) -> Arrival:
     try:
         code = authorization.grant(grant)
     except DatabaseError:
-        give_back_tokens(provider, client, grant, grant.properties)
+        give_back_tokens(*as_at_the_start(authorization, oauth_app), grant, grant.properties)
         raise
     if code is None:
-        give_back_tokens(provider, client, grant, grant.properties)
+        give_back_tokens(*as_at_the_start(authorization, oauth_app), grant, grant.properties)
         raise withdrawn(authorization)
     health.observe(oauth_app, None)
     return Arrival(way_back(authorization, code=code), authorization)
@@ -118,6 +119,29 @@ def as_at_the_start(authorization: Authorization, oauth_app: OAuthApp) -> tuple[
     return msgspec.structs.replace(provider, **endpoints), client
 
 
+def where_it_answers(
+    authorization: Authorization, provider: Provider, client: Client, answer: Mapping[str, str]
+) -> tuple[Provider, Client]:
+    """The same, where the callback says that the account is: at another of the provider's own addresses.
+
+    From there on the trip is bound to that address. Raises CallbackNotAccepted.
+    """
+    try:
+        variables = provider.variables_told(answer, client.variables)
+    except VariableNotAccepted as exc:
+        raise CallbackNotAccepted(f"The provider's answer names an address that is not known: {exc}.") from exc
+    if variables == client.variables:
+        return provider, client
+    sandbox_url = f"{settings.PUBLIC_URL}/sandbox/{provider.slug}" if client.sandbox else ""
+    there = catalogue.get(provider.slug).bound(variables, sandbox_url=sandbox_url)
+    authorization.snapshot |= {
+        "variables": variables,
+        "token_endpoint": there.token_endpoint,
+        "issuer": there.issuer,
+    }
+    return there, msgspec.structs.replace(client, variables=variables)
+
+
 @sensitive_variables()
 def exchanged(
     provider: Provider, client: Client, authorization: Authorization, oauth_app: OAuthApp, query: Query
@@ -127,10 +151,22 @@ def exchanged(
     Raises ProviderError; ReconnectionRefused if they are not those that a reconnection is for.
     """
     answer = query.as_dict()
-    code = oauth2.read_callback(provider, client, answer, repeated=query.repeated("code", "error", "iss"))
-    tokens = oauth2.exchange_code(
-        provider, client, code, redirect_uri=authorization.callback_url, code_verifier=authorization.code_verifier or ""
-    )
+    if provider.auth == "oauth1":
+        repeated = query.repeated("oauth_token", "oauth_verifier")
+        kept = authorization.code_verifier or ""
+        tokens = oauth1.exchange(provider, client, answer, kept=kept, repeated=repeated)
+    else:
+        code = oauth2.read_callback(provider, client, answer, repeated=query.repeated("code", "error", "iss"))
+        provider, client = where_it_answers(authorization, provider, client, answer)
+        tokens = oauth2.exchange_code(
+            provider,
+            client,
+            code,
+            redirect_uri=oauth2.redirect_uri_with(provider, authorization.callback_url, query.text("state")),
+            code_verifier=authorization.code_verifier or "",
+            callback=answer,
+            scopes=authorization.scopes,
+        )
     if tokens.scope is None and authorization.scopes:  # absent is as requested (RFC 6749, 5.1)
         tokens = msgspec.structs.replace(tokens, scope=" ".join(authorization.scopes))
     properties: dict[str, Any] = {}

@@ -13,8 +13,14 @@ from credentials.models import Grant, Token
 from credentials.refresh import lease
 from oauth_apps import health
 from oauth_apps.models import OAuthApp
-from providers import identity, oauth2
-from providers.errors import AnswerNotUnderstood, ProviderError, ProviderUnavailable, TokenRequestRejected
+from providers import dpop, identity, oauth2
+from providers.errors import (
+    AnswerNotUnderstood,
+    ParameterMissing,
+    ProviderError,
+    ProviderUnavailable,
+    TokenRequestRejected,
+)
 
 TOLD_AS_THEY_ARE = {"invalid_grant", "invalid_scope", "unsupported_grant_type"}
 
@@ -60,7 +66,16 @@ def of_unknown(oauth_app: OAuthApp, request: Mapping[str, str], refresh_token: s
     """Speak the provider's dialect of a refresh for a token that the developer keeps himself."""
     provider, client = addressed(oauth_app, request)
     try:
-        tokens = oauth2.refresh(provider, client, refresh_token)
+        tokens = oauth2.refresh(
+            provider,
+            client,
+            refresh_token,
+            properties=request,
+            redirect_uri=oauth_app.callback_url,
+            scopes=request.get("scope", "").split() or oauth_app.default_scopes or provider.default_scopes,
+        )
+    except ParameterMissing as exc:
+        raise InvalidRequest(str(exc)) from exc
     except TokenRequestRejected as exc:
         health.observe(oauth_app, exc)
         error = exc.reason if exc.reason in TOLD_AS_THEY_ARE else "invalid_request"
@@ -71,4 +86,4 @@ def of_unknown(oauth_app: OAuthApp, request: Mapping[str, str], refresh_token: s
     except ProviderError as exc:  # a refusal of our own, which another try will not change
         health.observe(oauth_app, exc)
         raise ProviderRefused(str(exc), error="invalid_request") from exc
-    return Grant.of(provider, tokens, identity.told_again(provider, tokens))
+    return Grant.of(provider, tokens, identity.told_again(provider, tokens) | dpop.kept(tokens))

@@ -13,6 +13,7 @@ from credentials.link.errors import InvalidRequest, UnsupportedTokenType
 from credentials.link.flow.caller import addressed, authenticated, refuse_sandbox_that_is_off, unavailable
 from credentials.link.forms import ClientAuthentication
 from credentials.models import Failure, Token
+from credentials.revocation import with_live_access_token
 from oauth_apps import health as app_health
 from oauth_apps.models import OAuthApp
 from providers import oauth2
@@ -49,13 +50,15 @@ def revoke_stored(oauth_app: OAuthApp, stored: Token) -> None:
         provider, client = credential.speaking()
     except VariableNotAccepted as exc:
         raise InvalidRequest(f"The variable {exc.name} of this credential {exc.rule}.") from exc
+    properties = credential.values()
+    access_token, refresh_token = with_live_access_token(provider, client, stored, properties)
     at_provider(
         oauth_app,
         provider,
         client,
-        access_token=stored.access_token or "",
-        refresh_token=stored.refresh_token or "",
-        properties=credential.values(),
+        access_token=access_token or "",
+        refresh_token=refresh_token or "",
+        properties=properties,
     )
     # another version: what a refresh that is under way brings is dropped, and given back
     is_noted = Token.objects.filter(pk=stored.pk, version=stored.version).update(

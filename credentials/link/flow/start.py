@@ -11,14 +11,17 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from credentials.link.errors import ClientNotAccepted, RedirectURINotRegistered, RequestRefused, StateNotAccepted
 from credentials.link.forms import START_PARAMETERS, Query, canonical_uuid
 from credentials.link.redirects import with_params
 from credentials.models import Authorization, StartLink, s256
+from oauth_apps import health
 from oauth_apps.models import OAuthApp, RedirectURI
 from oauth_apps.registration import MAX_SCOPE, SCOPE_TOKEN
-from providers import catalogue, identity, oauth2
+from providers import catalogue, identity, oauth1, oauth2, pushed_requests, wire
+from providers.errors import ProviderError
 from providers.provider import Provider
 from providers.variables import VariableNotAccepted
 from sequin_auth.lib.encryption import digest
@@ -130,10 +133,10 @@ def depart(
 
     if link and not link.use():
         raise StateNotAccepted("This link was used already.", error=EXPIRED)
-    provider = definition.bound(variables, sandbox_url=oauth_app.sandbox_url)
+    provider = at_its_hosts(definition, variables, oauth_app)
     state, nonce = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     code_verifier = secrets.token_urlsafe(48) if definition.code_challenge_methods_supported else None
-    Authorization.objects.create(
+    authorization = Authorization.objects.create(
         oauth_app=oauth_app,
         provider=provider.slug,
         state_hash=digest(state),
@@ -152,6 +155,9 @@ def depart(
         any_identity=link.any_identity if link else False,
         expires_at=timezone.now() + timedelta(seconds=settings.STATE_TTL),
     )
+    if provider.auth == "oauth1":
+        url = with_temporary_credentials(authorization, provider, oauth_app, state=state)
+        return Departure(url=url, flow=flow_of(state), nonce=nonce)
     url = oauth2.authorization_url(
         provider,
         oauth_app.client(variables),
@@ -161,7 +167,45 @@ def depart(
         code_challenge=s256(code_verifier) if code_verifier else "",
         nonce=id_token_nonce(state) if identity.reads_id_token(provider) else "",
     )
-    return Departure(url=url, flow=flow_of(state), nonce=nonce)
+    return Departure(url=pushed(authorization, provider, oauth_app, url), flow=flow_of(state), nonce=nonce)
+
+
+@sensitive_variables()
+def with_temporary_credentials(
+    authorization: Authorization, provider: Provider, oauth_app: OAuthApp, *, state: str
+) -> str:
+    """Where the browser is sent in OAuth 1.0a: the provider is asked first, and what it answers is kept until the
+    callback, in the place of a code verifier. Raises RequestRefused. Source: RFC 5849, 2.1.
+    """
+    client = oauth_app.client(authorization.snapshot["variables"])
+    callback_url = wire.with_query(authorization.callback_url, {"state": state})
+    try:
+        temporary = oauth1.request_token(provider, client, callback_url=callback_url)
+    except ProviderError as exc:
+        health.observe(oauth_app, exc)
+        authorization.fail(exc.error, str(exc))
+        raise RequestRefused(str(exc), error=exc.error) from exc
+    authorization.code_verifier = temporary.text
+    authorization.save(update_fields=["code_verifier"])
+    return oauth1.authorization_url(provider, temporary, scopes=authorization.scopes)
+
+
+@sensitive_variables()
+def pushed(authorization: Authorization, provider: Provider, oauth_app: OAuthApp, url: str) -> str:
+    """`url`, or the one that stands for it where requests are pushed (RFC 9126). Raises RequestRefused."""
+    try:
+        return pushed_requests.pushed(provider, oauth_app.client(authorization.snapshot["variables"]), url)
+    except ProviderError as exc:
+        health.observe(oauth_app, exc)
+        authorization.fail(exc.error, str(exc))
+        raise RequestRefused(str(exc), error=exc.error) from exc
+
+
+def at_its_hosts(definition: Provider, variables: dict[str, str], oauth_app: OAuthApp) -> Provider:
+    try:
+        return definition.bound(variables, sandbox_url=oauth_app.sandbox_url)
+    except VariableNotAccepted as exc:
+        raise RequestRefused(f"The parameter {exc.name} {exc.rule}.", parameter=exc.name) from exc
 
 
 def refuse_what_is_not_ours(query: Query, *, longest_state: int) -> None:
@@ -230,7 +274,7 @@ def requested_variables(
     missing = provider.missing_variables(values)
     if not missing:
         return values
-    if unaskable := [name for name in missing if "page" not in provider.variables[name].sources]:
+    if unaskable := [name for name in missing if not provider.variables[name].is_askable]:
         raise RequestRefused(
             f"{unaskable[0]} must be fixed on the OAuth app.", error="server_error", parameter=unaskable[0]
         )

@@ -1,78 +1,17 @@
-"""`providers list`, `show SLUG`, `lint [PATH …]`: what the catalogue says, and whether it is sound."""
+"""The catalogue in a terminal: a line for each provider, and all that a developer needs of one."""
 
-import difflib
-from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
 
-from providers import catalogue, kinds
+from providers import kinds
 from providers.provider import Provider
-from providers.sandbox import script
+from providers.showing import facts
+from providers.showing.facts import Entry
 from providers.vocabulary import FollowUp, Property
 
-
-class Command(BaseCommand):
-    help = "The providers of the catalogue: list them, show one, or check the files."
-    requires_system_checks = []
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|lint")
-        actions.add_parser("list", help="one line per provider")
-        show = actions.add_parser("show", help="all that a developer needs to register an app there")
-        show.add_argument("slug")
-        lint = actions.add_parser("lint", help="check the built-in files and PROVIDERS_DIR, or the files given")
-        lint.add_argument("paths", nargs="*", type=Path, metavar="PATH")
-
-    def handle(self, *_: Any, **options: Any) -> None:
-        match options["action"]:
-            case "list":
-                self.write(table(sorted(catalogue.load().values(), key=lambda provider: provider.slug)))
-            case "show":
-                self.write(description(found(options["slug"])))
-            case "lint":
-                self.lint(options["paths"])
-
-    def write(self, lines: Iterable[str]) -> None:
-        self.stdout.writelines(f"{line.rstrip()}\n" for line in lines)
-
-    def lint(self, paths: list[Path]) -> None:
-        """Every problem of every file. Raises CommandError (exit status 1) if there is one."""
-        try:
-            problems = {path: problems_of(path) for path in paths or catalogue.files()}
-        except ImproperlyConfigured as exc:
-            raise CommandError(str(exc)) from exc
-        self.write(f"{path}: {problem}" for path, found_in_it in problems.items() for problem in found_in_it)
-        if count := sum(map(len, problems.values())):
-            raise CommandError(f"{count} problem{'s' if count > 1 else ''} in the catalogue.")
-        self.write([f"{len(problems)} file{'s' if len(problems) != 1 else ''}, no problems."])
-
-
-def problems_of(path: Path) -> list[str]:
-    problems = catalogue.problems_of(path)
-    if problems:
-        return problems
-    provider = catalogue.parsed(path)
-    try:
-        if provider.sandbox:
-            script.read(provider.slug, provider.name, provider.sandbox, provider.variables.keys())
-    except ImproperlyConfigured as exc:
-        return [str(exc).removeprefix(f"{path.name}: ")]
-    return []
-
-
-def found(slug: str) -> Provider:
-    try:
-        return catalogue.get(slug)
-    except catalogue.UnknownProvider as exc:
-        near = difflib.get_close_matches(slug, catalogue.load(), n=3)
-        hint = f" Did you mean {', '.join(near)}?" if near else " `providers list` shows all."
-        raise CommandError(f"No provider has this slug.{hint}") from exc
-
+PKCE = {"required": "required", "supported": "S256", "none": "no"}
+NO_FLOW = ("-", "-", "-", "-")  # no code flow, no trip
 
 # ---- list ------------------------------------------------------------------------------------------------------------
 
@@ -86,37 +25,52 @@ def table(providers: Iterable[Provider]) -> Iterator[str]:
 
 
 def row_of(provider: Provider) -> tuple[str, ...]:
-    refreshes = provider.refresh_with != "none"
-    flow = ("-", "-", "-", "-")  # no code flow, no trip
+    flow = NO_FLOW
     if provider.has_code_flow:
-        rotates = provider.refresh_token_rotates if refreshes else "-"
+        refreshes = facts.refreshes(provider)
+        rotates = provider.refresh_token_rotates if refreshes and provider.refresh_with == "refresh_token" else "-"
         flow = (pkce(provider), "yes" if refreshes else "no", rotates, "yes" if provider.revokes else "no")
     return (provider.slug, provider.name, *flow, provider.checked.isoformat())
 
 
 def pkce(provider: Provider) -> str:
-    if provider.pkce_required:
-        return "required"
-    return "S256" if provider.code_challenge_methods_supported else "no"
+    return PKCE[facts.pkce(provider)]
 
 
 # ---- show ------------------------------------------------------------------------------------------------------------
 
 
 def description(provider: Provider) -> Iterator[str]:
-    yield f"{provider.name} ({provider.slug})"
+    yield f"{provider.name} ({', '.join([provider.slug, *provider.aliases])})"
+    steps = facts.setup(provider, settings.PUBLIC_URL)
     yield from section(
         "Register an app there" if provider.has_code_flow else "What to do there",
-        (f"{n}. {step}" for n, step in enumerate(provider.setup, start=1)),
+        (f"{n}. {step}" for n, step in enumerate(steps, start=1)),
     )
     yield from section("Callback URL", callback_urls(provider))
     yield from section("Endpoints", pairs(endpoints(provider)))
     yield from section("Requests", pairs(requests_of(provider)))
+    yield from section("Scopes", scopes(provider))
+    yield from section("Deployments", deployments(provider))
     yield from section("Variables", variables(provider))
     yield from section("Credentials", credentials(provider))
-    sources = f"{provider.confirmed_by} independent sources" if provider.confirmed_by else "the documentation alone"
-    facts = {"documentation": provider.docs, "checked": provider.checked.isoformat(), "confirmed by": sources}
-    yield from section("Facts", pairs(facts.items()))
+    about = {
+        "category": provider.category,
+        "signs in as": f"{provider.extends} does, whose authorization server it shares" if provider.extends else "",
+        "documentation": provider.docs,
+        "checked": provider.checked.isoformat(),
+        "confirmed by": sources(provider),
+        "logo": facts.logo_url(provider, settings.PUBLIC_URL),
+    }
+    yield from section("Facts", pairs(about.items()))
+
+
+def sources(provider: Provider) -> str:
+    """Who says that both endpoints are right."""
+    count = provider.confirmed_by
+    if not count:
+        return "the documentation alone"
+    return f"the documentation and {count} independent source{'s' if count > 1 else ''}"
 
 
 def section(title: str, lines: Iterable[str]) -> Iterator[str]:
@@ -157,15 +111,44 @@ def endpoints(provider: Provider) -> Iterator[tuple[str, str]]:
 def requests_of(provider: Provider) -> Iterator[tuple[str, str]]:
     if not provider.has_code_flow:
         return
-    yield "client authentication", ", ".join(provider.token_endpoint_auth_methods_supported)
-    yield "token request", provider.token_request_format
+    if provider.auth == "oauth1":
+        yield "protocol", "OAuth 1.0a (RFC 5849)"
+        yield "signature", provider.signature_method
+    else:
+        yield "client authentication", ", ".join(provider.token_endpoint_auth_methods_supported)
+        yield "token request", provider.token_request_format
     yield "PKCE", pkce(provider)
     yield "scopes by default", provider.scope_separator.join(provider.default_scopes) or "none"
     yield "scopes always added", provider.scope_separator.join(provider.required_scopes)
-    yield "refresh token", "none" if provider.refresh_with == "none" else f"rotates: {provider.refresh_token_rotates}"
+    yield "refresh", refresh(provider)
+    yield "revocation", provider.revocation.method if provider.revokes else "no"
+    yield "one token opens", "several accounts of its user" if provider.many_accounts else ""
     yield "callback by", ", ".join(provider.callback_methods)
     if isinstance(provider.follow_up, FollowUp):
         yield "identity by", f"{provider.follow_up.method} {provider.follow_up.url}"
+
+
+def refresh(provider: Provider) -> str:
+    if not facts.refreshes(provider):
+        return "none"
+    if provider.refresh_with == "access_token":
+        return "with the access token itself"
+    return f"with a refresh token; rotates: {provider.refresh_token_rotates}"
+
+
+def scopes(provider: Provider) -> Iterator[str]:
+    marked = {}
+    for name, sentence in facts.known_scopes(provider).items():
+        marks = ["always"] if name in provider.required_scopes else []
+        marks += ["by default"] if name in provider.default_scopes else []
+        marked[name] = " ".join([sentence, f"({', '.join(marks)})" if marks else ""]).strip() or "-"
+    yield from pairs(marked.items())
+
+
+def deployments(provider: Provider) -> Iterator[str]:
+    for name, addresses in provider.deployments.items():
+        said = {field: getattr(addresses, field) for field in addresses.__struct_fields__}
+        yield f"{name}: {', '.join(f'{field} {url}' for field, url in said.items() if url)}"
 
 
 def variables(provider: Provider) -> Iterator[str]:
@@ -173,14 +156,14 @@ def variables(provider: Provider) -> Iterator[str]:
         marks = [variable.kind, "required" if variable.required and not variable.default else "optional"]
         marks += [f"from {', '.join(variable.sources)}"] if provider.has_code_flow else []
         yield f"{name}: {variable.label} ({', '.join(marks)})"
-        facts = {
+        said = {
             "example": variable.example,
             "default": variable.default,
             "values": ", ".join(variable.values),
             "pattern": variable.pattern,
             "provider's own under": ", ".join(variable.host_suffixes),
         }
-        yield from (f"  {line}" for line in pairs(facts.items()))
+        yield from (f"  {line}" for line in pairs(said.items()))
 
 
 def credentials(provider: Provider) -> Iterator[str]:
@@ -188,6 +171,24 @@ def credentials(provider: Provider) -> Iterator[str]:
         app = "with an OAuth app" if kind.needs_oauth_app else "without an OAuth app"
         yield f"{kind.name}: {kind.label} ({app})"
         yield f"  {properties(kind.properties)}"
+        needs = facts.needs_of(kind)
+        asked = {
+            "OAuth app needs": needs.oauth_app,
+            "end user may be asked": needs.end_user,
+            "to be entered": needs.credential,
+        }
+        yield from (f"  {line}" for line in pairs((who, in_words(entries)) for who, entries in asked.items()))
+
+
+def in_words(entries: Iterable[Entry]) -> str:
+    """`Client ID, Client secret, Domain (optional, like acme.example.com)`."""
+    marked = []
+    for entry in entries:
+        marks = [] if entry.required else ["optional"]
+        marks += [f"like {entry.example}"] if entry.example else []
+        marks += [f"one of {', '.join(entry.values)}"] if entry.values else []
+        marked.append(f"{entry.label} ({', '.join(marks)})" if marks else entry.label)
+    return ", ".join(marked)
 
 
 def properties(declared: dict[str, Property]) -> str:

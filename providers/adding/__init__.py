@@ -1,0 +1,1 @@
+"""How the next provider comes in: from answers, and from what its server publishes."""
