@@ -299,6 +299,12 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             api=self.api and msgspec.structs.replace(self.api, base_url=there.api_base_url or self.api.base_url),
         )
 
+    def read_at_the_callback(self) -> set[str]:
+        """The parameters that decide something there: one that comes twice is ambiguous."""
+        told = {variable.callback for variable in self.variables.values()}
+        told |= {prop.callback for prop in self.credential.values()}
+        return {self.callback_code_param, "error", "iss", *filter(None, told)}
+
     def variables_told(self, answer: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
         """`variables`, with what the callback tells of them: where the account really is.
 

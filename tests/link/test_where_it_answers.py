@@ -55,6 +55,34 @@ def test_a_code_goes_nowhere_but_to_the_providers_own(
     assert Authorization.objects.get().step == Step.FAILED
 
 
+def test_a_data_centre_that_is_named_twice_is_none(client: Client, zoho_app: OAuthApp, responses: RequestsMock) -> None:
+    started = client.get("/link/oauth2/start", {"client_id": str(zoho_app.pk), "redirect_uri": REDIRECT_URI})
+    state = parse_qs(urlsplit(started["Location"]).query)["state"][0]
+    twice = f"state={state}&code=c1&accounts-server={EU}&accounts-server=https://accounts.zoho.com"
+
+    arrived = client.get(f"/link/oauth2/callback/zoho?{twice}")
+
+    assert arrived["Location"].startswith(f"{REDIRECT_URI}?error=server_error")
+    assert len(responses.calls) == 0
+
+
+def test_a_code_that_comes_twice_is_none_whatever_its_name(
+    client: Client, account: Account, responses: RequestsMock
+) -> None:
+    """B09"""
+    RedirectURI.objects.create(account=account, redirect_uri=REDIRECT_URI)
+    app = OAuthApp.objects.create(
+        account=account, provider="dingtalk", name="DingTalk", client_id="d1", client_secret="canary-client-secret"
+    )
+    started = client.get("/link/oauth2/start", {"client_id": str(app.pk), "redirect_uri": REDIRECT_URI})
+    state = parse_qs(urlsplit(started["Location"]).query)["state"][0]
+
+    arrived = client.get(f"/link/oauth2/callback/dingtalk?state={state}&authCode=c1&authCode=c2")
+
+    assert arrived["Location"].startswith(f"{REDIRECT_URI}?error=server_error")
+    assert len(responses.calls) == 0
+
+
 def test_the_code_and_every_later_refresh_go_where_the_account_is(
     client: Client, account: Account, zoho_app: OAuthApp, responses: RequestsMock
 ) -> None:

@@ -156,7 +156,8 @@ def exchanged(
         kept = authorization.code_verifier or ""
         tokens = oauth1.exchange(provider, client, answer, kept=kept, repeated=repeated)
     else:
-        code = oauth2.read_callback(provider, client, answer, repeated=query.repeated("code", "error", "iss"))
+        repeated = query.repeated(*provider.read_at_the_callback())
+        code = oauth2.read_callback(provider, client, answer, repeated=repeated)
         provider, client = where_it_answers(authorization, provider, client, answer)
         tokens = oauth2.exchange_code(
             provider,
