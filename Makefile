@@ -38,6 +38,7 @@ bench: .venv/installed
 	@$(RUN) -m bench.catalogue
 	@$(RUN) -m bench.trip
 	@$(RUN) -m bench.credentials
+	@$(RUN) -m bench.console
 
 # uv, if this machine has it; else one of our own, beside the environment, which it would remove itself from.
 .venv/installed: pyproject.toml uv.lock

@@ -28,8 +28,10 @@ def revoke_later(instance: Credential, **_: Any) -> None:
     limit = next((task.limit for _, task, *_ in connection.run_on_commit if isinstance(task, Revocation)), Limit())
     limit.revocations += 1
     whole = None
-    if limit.revocations <= MOST_REVOKED:
-        whole = Credential.objects.whole().get(pk=instance.pk)  # deleting takes the primary key from `instance`
+    if limit.revocations <= MOST_REVOKED:  # deleting takes the primary key from `instance`
+        whole = Credential.objects.whole().filter(pk=instance.pk).first()
+        if whole is None:
+            return  # somebody else has just deleted it, and gives it back
     transaction.on_commit(Revocation(limit, instance.provider, str(instance.pk), whole), robust=True)
 
 

@@ -7,9 +7,11 @@ the place of the stored ones, and until then nothing of the credential has chang
 """
 
 import uuid
+from datetime import timedelta
 
 import structlog
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -18,7 +20,7 @@ from credentials import health
 from credentials.imports import Import, apply, as_posted, identity_hash, tokens_of
 from credentials.link import start_links
 from credentials.link.answers import credential_properties
-from credentials.models import Authorization, Credential, Grant, Token
+from credentials.models import Authorization, Credential, End, Grant, StartLink, Token
 from oauth_apps.models import OAuthApp, RedirectURI
 from providers import kinds
 from providers.errors import AnswerNotUnderstood, AuthorizationDenied
@@ -64,7 +66,10 @@ def reconnectable(credential: Credential) -> OAuthApp:
 
 
 def reconnect_url(credential: Credential) -> str | None:
-    """A start link, made now, that leads back to where the last trip led; None if there can be none."""
+    """A start link, made now, that leads back to where the last trip led; None if there can be none.
+
+    Of an account without any redirect URI it leads to a page of ours, if it is known whose credential that is.
+    """
     found = Credential.objects.select_related("oauth_app").filter(pk=credential.pk).first()
     if found is None:
         return None
@@ -73,7 +78,9 @@ def reconnect_url(credential: Credential) -> str | None:
     except NotReconnectable:
         return None
     redirect_uri = last_redirect_uri(found, oauth_app)
-    return link(found, oauth_app, redirect_uri=redirect_uri).url if redirect_uri else None
+    if redirect_uri:
+        return link(found, oauth_app, redirect_uri=redirect_uri).url
+    return link(found, oauth_app, ends_at=End.PAGE).url if knows_whose(found) else None
 
 
 def last_redirect_uri(credential: Credential, oauth_app: OAuthApp) -> str | None:
@@ -88,12 +95,18 @@ def link(
     credential: Credential,
     oauth_app: OAuthApp,
     *,
-    redirect_uri: str,
+    redirect_uri: str = "",
     scope: str = "",
     state: object = start_links.NOT_SENT,
     any_identity: bool = False,
+    ends_at: End = End.REDIRECT_URI,
+    started_by: AbstractBaseUser | None = None,
+    lifetime: timedelta = StartLink.LIFETIME,
 ) -> start_links.Link:
-    """`redirect_uri`: a registered one. Without a `scope` it asks for all that was ever asked for or granted."""
+    """`redirect_uri`: a registered one. Without a `scope` it asks for all that was ever asked for or granted.
+
+    Raises ValueError where `ends_at` cannot be.
+    """
     known = dict.fromkeys([*credential.scopes_requested, *credential.scopes_granted])
     return start_links.make(
         oauth_app,
@@ -103,6 +116,9 @@ def link(
         state=state,
         credential=credential,
         any_identity=any_identity,
+        ends_at=ends_at,
+        started_by=started_by,
+        lifetime=lifetime,
     )
 
 
@@ -131,7 +147,8 @@ def as_import(oauth_app: OAuthApp, grant: Grant) -> Import:
 
 def compare(trip: Authorization, credential: Credential, given: Import) -> None:
     """Raises ReconnectionRefused."""
-    if not trip.any_identity and is_another_account(credential, given):
+    unproven = trip.ends_at == End.PAGE and not is_same_account(credential, given)  # whoever was sent the link came
+    if unproven or (not trip.any_identity and is_another_account(credential, given)):
         raise ReconnectionRefused(
             "Another account was connected than the one that this link is for.", reason="another_account"
         )
@@ -144,6 +161,12 @@ def compare(trip: Authorization, credential: Credential, given: Import) -> None:
 
 def already_connected() -> ReconnectionRefused:
     return ReconnectionRefused("This account is connected already, as another credential.", reason="already_connected")
+
+
+def knows_whose(credential: Credential) -> bool:
+    """Whether it is known whose account that is: only then may a trip end on a page of ours."""
+    kind = kinds.get(credential.kind)
+    return bool(kind.identity(kind.canonical(credential.properties)))
 
 
 def is_another_account(credential: Credential, given: Import) -> bool:
@@ -192,10 +215,11 @@ def replace(trip: Authorization, oauth_app: OAuthApp, grant: Grant) -> uuid.UUID
 @sensitive_variables()
 def renew(credential: Credential, given: Import, trip: Authorization) -> None:
     """`credential` with everything of the trip; name and metadata stay. Its row is locked."""
-    is_same, held = is_same_account(credential, given), credential.scopes_granted
+    is_same, held, redirect_uri = is_same_account(credential, given), credential.scopes_granted, credential.redirect_uri
     if not is_same:
         credential.properties, credential.secrets, credential.secret_names, held = {}, None, [], []
     apply(credential, given, trip.snapshot["variables"], trip)
+    credential.redirect_uri = trip.redirect_uri or redirect_uri
     credential.scopes_requested = list(dict.fromkeys([*trip.scopes, *held]))
     credential.updated_at = timezone.now()
     credential.save()

@@ -11,8 +11,6 @@ from html import unescape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
@@ -29,6 +27,7 @@ from providers.errors import ProviderError
 from providers.kinds import PropertiesNotAccepted
 from providers.provider import Provider
 from providers.sandbox import script
+from providers.sandbox.keys import made_up_private_key, needs_private_key
 from providers.sandbox.models import Token as IssuedToken
 from providers.sandbox.rotation import has_refresh_tokens
 from providers.sandbox.script import Script
@@ -267,7 +266,7 @@ def oauth_app(account: Account, provider: Provider) -> OAuthApp:
         provider=provider.slug,
         name=provider.name,
         client_id="trial-1",
-        client_secret=private_key(provider) if signs(provider) else CLIENT_SECRET,
+        client_secret=made_up_private_key(provider) if needs_private_key(provider) else CLIENT_SECRET,
         environment=OAuthApp.Environment.SANDBOX,
         variables=variables,
         own_callback=provider.needs_own_callback(variables, has_secret=True),
@@ -291,21 +290,6 @@ def in_words(errors: Any) -> str:
     if isinstance(errors, Mapping):
         return " ".join(f"{name}: {in_words(said)}" for name, said in errors.items())
     return " ".join(map(str, errors)) if isinstance(errors, list | tuple) else str(errors)
-
-
-def signs(provider: Provider) -> bool:
-    """Whether its OAuth apps have a private key instead of a secret."""
-    methods = provider.token_endpoint_auth_methods_supported
-    return bool(provider.client_secret_from) or methods[:1] == ["private_key_jwt"]
-
-
-def private_key(provider: Provider) -> str:
-    algorithms = provider.token_endpoint_auth_signing_alg_values_supported or ["ES256"]
-    if algorithms[0].startswith("ES"):
-        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = ec.generate_private_key(ec.SECP256R1())
-    else:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def said(answer: "Response") -> str:

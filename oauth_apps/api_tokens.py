@@ -6,7 +6,7 @@ import string
 import zlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db.models import Q
 from django.utils import timezone
@@ -21,6 +21,12 @@ FORM = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}", 
 
 SCOPES = ("read", "write", "reveal", "proxy")
 DEFAULT_SCOPES = ("read", "write")
+SCOPES_IN_WORDS = {
+    "read": "See OAuth apps, redirect URIs and credentials; their secrets are masked.",
+    "write": "Make, change and delete them, and make start links.",
+    "reveal": "Fetch access tokens, exchange codes and export credentials with their secrets.",
+    "proxy": "Call a provider's API with a credential, without seeing its secrets.",
+}
 NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -30,10 +36,15 @@ def issue(
     scopes: Sequence[str] = DEFAULT_SCOPES,
     name: str = "API token",
     expires_at: datetime | None = None,
+    token_id: UUID | None = None,
 ) -> tuple[ApiToken, str]:
-    """A new token of `account`, as row and as text. The text is known now and never again."""
+    """A new token of `account`, as row and as text. The text is known now and never again.
+
+    `token_id`: of whoever must not make two; raises IntegrityError if there is one.
+    """
     text = new_token()
     row = ApiToken.objects.create(
+        pk=token_id or uuid4(),
         account=account,
         name=name,
         prefix=text[: len(PREFIX) + 8],
@@ -50,6 +61,11 @@ def find(text: str) -> ApiToken | None:
         return None
     lives = Q(revoked_at__isnull=True) & (Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()))
     return ApiToken.objects.select_related("account").filter(lives, token_hash=digest(text)).first()
+
+
+def revoke(token: ApiToken) -> bool:
+    """Refuse it from the next request on, for good. False if it was revoked before."""
+    return bool(ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=timezone.now()))
 
 
 def is_well_formed(text: str) -> bool:

@@ -13,6 +13,7 @@ import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 django_stubs_ext.monkeypatch()
 
@@ -93,6 +94,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "axes",
+    "django_otp",
     "csp",
     "rest_framework",
     "procrastinate.contrib.django",
@@ -110,6 +112,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -138,9 +141,12 @@ TEMPLATES = [
 ]
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]  # each has to be here, and in locale/, before anybody is spoken to in it
+LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
+FORMAT_MODULE_PATH = "sequin_auth.formats"
 
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
@@ -148,7 +154,27 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 
 # The console
-UNFOLD = {"SITE_TITLE": "Sequin Auth", "SITE_HEADER": "Sequin Auth", "SHOW_VIEW_ON_SITE": False}
+UNFOLD = {
+    "SITE_TITLE": "Sequin Auth",
+    "SITE_HEADER": "Sequin Auth",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("mark.svg")}],
+    "STYLES": [lambda request: static("console.css")],
+    "SCRIPTS": [lambda request: static("console.js")],
+    "COLORS": {  # the hosted pages' indigo; words are dark enough to be read (WCAG 2, AA)
+        "primary": {
+            "50": "#eef2ff", "100": "#e0e7ff", "200": "#c7d2fe", "300": "#a5b4fc", "400": "#818cf8", "500": "#818cf8",
+            "600": "#4338ca", "700": "#3730a3", "800": "#312e81", "900": "#1e1b4b", "950": "#1e1b4b",
+        },
+        "font": {
+            "subtle-light": "var(--color-base-600)", "subtle-dark": "var(--color-base-400)",
+            "default-light": "var(--color-base-700)", "default-dark": "var(--color-base-300)",
+            "important-light": "var(--color-base-900)", "important-dark": "var(--color-base-100)",
+        },
+    },
+}  # fmt: skip
+CONSOLE_REVEAL = env.bool("CONSOLE_REVEAL", default=False)  # whether a member may look at one secret of a credential
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -160,9 +186,14 @@ LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 AXES_FAILURE_LIMIT = 8
 AXES_COOLOFF_TIME = 0.25  # hours
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # the page says when it ends
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "sequin_auth.console.locked_out"
+AXES_USERNAME_CALLABLE = "oauth_apps.console.sign_in.counted_name"
+AXES_CLIENT_IP_CALLABLE = "oauth_apps.console.sign_in.counted_address"
+AXES_DISABLE_ACCESS_LOG = True  # ours is the audit log
+AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-AXES_CLIENT_IP_CALLABLE = "sequin_auth.lib.api.client_address"
 
 # Browsers
 SESSION_COOKIE_NAME = "sessionid" if ON_LOOPBACK else "__Host-sessionid"
@@ -174,6 +205,7 @@ SECURE_SSL_HOST = None if ON_LOOPBACK else _public.netloc  # never what a Host h
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_ENGINE = "sequin_auth.lib.sessions"
 SESSION_COOKIE_AGE = 3600
 SESSION_SAVE_EVERY_REQUEST = True
 SECURE_HSTS_SECONDS = 0 if ON_LOOPBACK else 31_536_000
@@ -205,7 +237,7 @@ REST_FRAMEWORK = {
 
 # Jobs
 PROCRASTINATE_IMPORT_PATHS = ["credentials.purge", "credentials.refresh.sweep", "credentials.refresh.watch"]
-USES_WRITTEN_EVERY = 5.0  # seconds in which reads of credentials are collected; 0: nobody writes them
+USES_WRITTEN_EVERY = 5.0  # seconds in which reads and numbers of refreshes are collected; 0: nobody writes them
 
 # Logs
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()

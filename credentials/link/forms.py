@@ -5,7 +5,6 @@ import binascii
 import re
 from collections.abc import Container, Mapping
 from urllib.parse import unquote, unquote_plus, unquote_to_bytes
-from uuid import UUID
 
 import msgspec
 from django.http import HttpRequest
@@ -13,8 +12,8 @@ from django.http import HttpRequest
 from credentials.link.errors import InvalidClient, InvalidRequest, UnsupportedMediaType
 from sequin_auth.lib.api.errors import ApiError
 from sequin_auth.lib.api.parsing import parse_json
+from sequin_auth.lib.api.paths import canonical_uuid as canonical_uuid  # everybody upstairs reads ids by it
 
-CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 START_PARAMETERS = (
     "client_id",
     "redirect_uri",
@@ -27,11 +26,6 @@ START_PARAMETERS = (
     "request",
     "request_uri",
 )
-
-
-def canonical_uuid(text: str) -> UUID | None:
-    """The id that `text` is, if it is spelt as we spell ids; None for any other spelling."""
-    return UUID(text) if CANONICAL_UUID.fullmatch(text) else None
 
 
 class Query:
@@ -73,6 +67,11 @@ class Query:
 
 def query_of(request: HttpRequest) -> Query:
     return Query(request.META.get("QUERY_STRING", ""))
+
+
+def is_prefetch(request: HttpRequest) -> bool:
+    """Whether a browser looks ahead, and nobody has come yet. Source: the Fetch standard, `Sec-Purpose`."""
+    return any("prefetch" in request.headers.get(name, "") for name in ("Sec-Purpose", "Purpose"))
 
 
 # ---- token and revocation requests -----------------------------------------------------------------------------------

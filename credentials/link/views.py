@@ -3,18 +3,24 @@
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST, require_safe
 
-from credentials.link import cookies, diagnosis, flow
+from credentials.link import cookies, diagnosis, ending, flow, pages
 from credentials.link.errors import (
+    ClientNotAccepted,
     InvalidClient,
     PageError,
+    RedirectURINotRegistered,
     RequestRefused,
     StateNotAccepted,
     TokenError,
@@ -22,32 +28,67 @@ from credentials.link.errors import (
     Unavailable,
 )
 from credentials.link.flow.start import flow_of
-from credentials.link.forms import body_of, client_authentication, query_of
+from credentials.link.forms import Query, body_of, canonical_uuid, client_authentication, is_prefetch, query_of
+from credentials.models import Authorization, End, StartLink
+from oauth_apps.console.choice import my_accounts
 from providers import catalogue
 from providers.provider import Provider
+from providers.showing.facts import known_scopes
 from sequin_auth.lib.api import client_address
 
 
 @csrf_exempt
 def start(request: HttpRequest, token: str = "") -> HttpResponse:
-    """GET /link/oauth2/start, or …/start/<token> for a link that the developer's backend made"""
+    """GET /link/oauth2/start, or …/start/<token> for a link that has a row of its own"""
     if request.method not in {"GET", "HEAD"}:
         return HttpResponseNotAllowed(["GET"])
-    if request.method == "HEAD" or "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", "")):
+    if request.method == "HEAD" or is_prefetch(request):
         return HttpResponse(status=HTTPStatus.NO_CONTENT)  # looking at a link begins no trip
-    query = query_of(request)
+    text = request.META.get("QUERY_STRING", "")
+    return started(request, token, text, is_form=bool(Query(text).raw("hosted")), agreed=False)
+
+
+@require_POST
+def go_on(request: HttpRequest) -> HttpResponse:
+    """POST /link/oauth2/continue: from the page that asks first. What its form brings is as untrusted as a link."""
+    token = request.POST.get("link", "")
+    return started(request, token, request.POST.get("query", ""), is_form=True, agreed=True)
+
+
+def started(request: HttpRequest, token: str, text: str, *, is_form: bool, agreed: bool) -> HttpResponse:
+    """`text`: the query, as it was sent; `is_form`: whether the answer goes to a form of ours."""
+    query = Query(text)
     try:
-        step = flow.start_by_link(token, query) if token else flow.start(query)
+        if token:
+            step = flow.start_by_link(token, query, visitor=visitor_of(request), agreed=agreed)
+        else:
+            step = flow.start(query, agreed=agreed)
     except (PageError, RequestRefused) as exc:
         if query.wants_debug and not token:
-            return diagnostics(request, diagnosis.of_start(query, exc))
-        return redirect_to(exc.location) if isinstance(exc, RequestRefused) else error_page(request, exc)
+            return diagnostics(request, diagnosis.of_start(query, exc, insider=insider(request)))
+        if isinstance(exc, RequestRefused) and exc.location:
+            return hosted_redirect(request, exc.location, is_refused=True) if is_form else redirect_to(exc.location)
+        return error_page(request, exc, again=token and f"{reverse('start')}/{token}{text and '?'}{text}")
     if isinstance(step, flow.VariablesWanted):
-        context = {"step": step, "fields": diagnosis.fields_of(step), "by_link": token}
+        action = reverse("start_by_link", args=[token]) if token else reverse("start")
+        context = {"step": step, "fields": diagnosis.fields_of(step), "by_link": token, "action": action}
         return render(request, "link/variables.html", context)
-    response = hosted_redirect(request, step.url) if query.raw("hosted") else redirect_to(step.url)
+    if isinstance(step, flow.ConsentWanted):
+        return consent_page(request, step, token=token, text=text)
+    response = hosted_redirect(request, step.url) if is_form else redirect_to(step.url)
     cookies.bind(request, response, flow=step.flow, nonce=step.nonce)
     return response
+
+
+def visitor_of(request: HttpRequest) -> int | None:
+    """Who is signed in to the console in this browser."""
+    return None if request.user.pk is None else int(request.user.pk)
+
+
+def insider(request: HttpRequest) -> diagnosis.Insider:
+    """What whoever looks at the page may know beyond what everybody may: what is his own account's."""
+    is_signed_in = request.user.is_active and request.user.is_staff
+    return diagnosis.Insider(accounts=my_accounts(request) if is_signed_in else None)
 
 
 @csrf_exempt
@@ -66,18 +107,59 @@ def callback(request: HttpRequest, slug: str, oauth_app_id: str = "") -> HttpRes
         arrival = flow.callback(
             callback_url=f"{shared}/{oauth_app_id}" if oauth_app_id else shared,
             browser=cookies.nonce_of(request, flow=opened_flow),
+            visitor=visitor_of(request),
             query=query,
         )
     except StateNotAccepted as exc:
         response = error_page(request, exc)
         cookies.release(response, flow=opened_flow)
         return response
+    except Exception:
+        request.way_back = way_back_of(query.text("state"))  # type: ignore[attr-defined]
+        raise
     if arrival.problem and arrival.authorization.debug:
         response = diagnostics(request, diagnosis.of_callback(arrival))
     else:
         response = redirect_to(arrival.location)
     cookies.release(response, flow=opened_flow)
     return response
+
+
+def way_back_of(state: str) -> tuple[str, str]:
+    """For the page of a fault of ours, which knows nothing of trips; and what has failed may be the database."""
+    try:
+        return pages.way_back_of(Authorization.objects.of_state(state) if state else None)
+    except DatabaseError:
+        return "", ""
+
+
+@require_safe
+def ended(request: HttpRequest, authorization_id: str) -> HttpResponse:
+    """GET /link/oauth2/ended/:authorization: how the trip of a link went that leads to no redirect URI.
+
+    It holds nothing secret, so it may be opened again, and anywhere.
+    """
+    here = Authorization.objects.filter(ends_at=End.PAGE).select_related("oauth_app__account")
+    authorization = get_object_or_404(here, pk=UUID(authorization_id))
+    words = ending.in_words(ending.of(authorization), authorization.oauth_app)
+    return render(request, "link/ended.html", words | {"reference": str(authorization.pk)})
+
+
+@require_safe
+def cancelled(request: HttpRequest) -> HttpResponse:
+    """GET /link/oauth2/ended: of a link that leads to no redirect URI, before there was a trip."""
+    link = link_of(request.GET.get("link", ""))
+    page = pages.cancelled(link)
+    provider = catalogue.load().get(link.oauth_app.provider) if link else None
+    context = {"title": page.title, "message": page.message, "turn": page.turn, "is_neutral": True}
+    return render(request, "link/ended.html", context | {"provider": provider})
+
+
+def link_of(text: str) -> StartLink | None:
+    """The link of the page on which somebody has cancelled. Its id opens nothing: what is secret is its token."""
+    wanted = canonical_uuid(text)
+    links = StartLink.objects.select_related("oauth_app__account").filter(ends_at=End.PAGE)
+    return links.filter(pk=wanted).first() if wanted else None
 
 
 def to_get_form(request: HttpRequest, provider: Provider) -> HttpResponse:
@@ -155,21 +237,45 @@ def redirect_to(location: str, *, status: HTTPStatus = HTTPStatus.FOUND) -> Http
     return response
 
 
-def hosted_redirect(request: HttpRequest, url: str) -> HttpResponse:
-    """From a form of ours to the provider, by a page that moves on by itself.
+def hosted_redirect(request: HttpRequest, url: str, *, is_refused: bool = False) -> HttpResponse:
+    """From a form of ours to the provider or back to the app, by a page that moves on by itself.
 
     A browser applies `form-action` to wherever a form's answer redirects, and the provider redirects further.
     """
-    return render(request, "link/onward.html", {"url": url})
+    return render(request, "link/onward.html", {"url": url, "is_refused": is_refused})
 
 
-def error_page(request: HttpRequest, exc: PageError) -> HttpResponse:
-    context = {"title": exc.title, "message": str(exc), "code": exc.error, "request_id": request_id_of(request)}
+def consent_page(request: HttpRequest, step: flow.ConsentWanted, *, token: str, text: str) -> HttpResponse:
+    sentences = known_scopes(step.provider)
+    context = {
+        "step": step,
+        "account": step.oauth_app.account.name,
+        "scopes": [(scope, sentences.get(scope, "")) for scope in step.scopes],
+        "host": urlsplit(settings.PUBLIC_URL).netloc,
+        "query": text,
+        "by_link": token,
+    }
+    return render(request, "link/consent.html", context)
+
+
+def error_page(request: HttpRequest, exc: PageError | RequestRefused, *, again: str = "") -> HttpResponse:
+    """A refusal that no redirect URI is told: of a page error, or of a link that leads to none.
+
+    `again`: the link, which the page offers once more if that can help.
+    """
+    page = pages.of(exc)
+    context: dict[str, Any] = {"page": page, "code": exc.error, "reference": exc.reference}
+    context["again"] = again if page.can_try_again else ""
+    if isinstance(exc, RequestRefused):
+        context |= {"detail": str(exc), "back": exc.back}
+    else:
+        context["back"], context["back_to"] = pages.origin(exc.leads_back_to)
+        context["explains_more"] = isinstance(exc, ClientNotAccepted | RedirectURINotRegistered)
     return render(request, "link/error.html", context, status=exc.status)
 
 
 def diagnostics(request: HttpRequest, found: diagnosis.Diagnosis) -> HttpResponse:
-    context = {"found": found, "request_id": request_id_of(request)}
+    context = {"found": found, "reference": found.reference}
     return render(request, "link/diagnostics.html", context, status=HTTPStatus.BAD_REQUEST)
 
 
@@ -185,7 +291,3 @@ def refusal(exc: TokenError) -> HttpResponse:
 def error_json(error: str, description: str, status: int) -> HttpResponse:
     body = {"error": error, "error_description": description, "summary": description}
     return JsonResponse(body, status=status)
-
-
-def request_id_of(request: HttpRequest) -> str:
-    return str(getattr(request, "request_id", ""))

@@ -1,18 +1,24 @@
 """A trip of an end user, and the credentials that developers keep with us."""
 
-from credentials.models.authorization import Authorization, Grant, StartLink, Step, s256
+from credentials.models.authorization import Authorization, End, Grant, StartLink, Step, s256
 from credentials.models.credential import Credential, CredentialQuerySet
+from credentials.models.daily_count import Counted, DailyCount
 from credentials.models.fingerprint import FingerprintKey, fingerprint
+from credentials.models.outcome import Outcome
 from credentials.models.token import Expiry, Failure, Token, Tokens
 
 __all__ = [
     "Authorization",
+    "Counted",
     "Credential",
     "CredentialQuerySet",
+    "DailyCount",
+    "End",
     "Expiry",
     "Failure",
     "FingerprintKey",
     "Grant",
+    "Outcome",
     "StartLink",
     "Step",
     "Token",

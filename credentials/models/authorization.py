@@ -7,12 +7,12 @@ import secrets
 import string
 import uuid
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from credentials.models.fingerprint import fingerprint
@@ -21,6 +21,9 @@ from oauth_apps.redirect_uris import expand
 from providers.provider import Provider
 from providers.tokens import TokenResponse, refresh_token_expires_in
 from sequin_auth.lib.encryption import SealedBytesField, SealedTextField, digest
+
+if TYPE_CHECKING:
+    from credentials.models.outcome import Outcome
 
 CODE_ALPHABET = string.ascii_letters + string.digits
 CODE_LENGTH = 35  # 208 bits
@@ -35,6 +38,15 @@ class Step(models.TextChoices):
     EXCHANGED = "exchanged", "tokens handed over"
     FAILED = "failed", "failed"
     ABANDONED = "abandoned", "tokens never fetched"
+
+
+class End(models.TextChoices):
+    """Where a trip ends, however it ends."""
+
+    REDIRECT_URI = "redirect_uri", "the developer's redirect URI"
+    PAGE = "page", "a page of ours that says so"  # of a reconnect link that names no redirect URI
+    CONSOLE = "console", "the console, which keeps what came"  # of whoever began it there
+    TRIAL = "trial", "the console, to be looked at"
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -84,6 +96,12 @@ class AuthorizationQuerySet(models.QuerySet["Authorization"]):
         app_id = oauth_app and oauth_app.pk
         return self._leave(step, leads_to, condition, [digest(value), app_id, app_id], at=f"{name}_taken_at")
 
+    def claim(self, pk: uuid.UUID) -> "Authorization | None":
+        """Take the tokens of a trip that ended with us, whose code nobody else was given: as `take`, by primary key."""
+        return self._leave(
+            Step.GRANTED, Step.EXCHANGED, "id = %s AND ends_at <> %s", [pk, End.REDIRECT_URI], at="code_taken_at"
+        )
+
     def abandon(self, pk: uuid.UUID) -> "Authorization | None":
         """Give up on tokens that nobody fetched: as `take`, by primary key and after the expiry."""
         return self._leave(
@@ -110,6 +128,10 @@ class AuthorizationQuerySet(models.QuerySet["Authorization"]):
         )
         return next(iter(rows), None)
 
+    def of_state(self, state: str) -> "Authorization | None":
+        """The trip of a state, at whatever step it is now. Takes nothing."""
+        return self.filter(state_hash=digest(state)).first()
+
     def knows(self, code: str) -> bool:
         """Whether `code` was issued by us, at whatever step it is now."""
         return self.filter(code_hash=digest(code)).exists()
@@ -117,6 +139,16 @@ class AuthorizationQuerySet(models.QuerySet["Authorization"]):
     def unclaimed(self) -> "AuthorizationQuerySet":
         """Tokens that nobody fetched while the code was good, nor in the ten minutes after."""
         return self.filter(step=Step.GRANTED, expires_at__lt=timezone.now() - timedelta(minutes=10))
+
+    def forgotten(self) -> "AuthorizationQuerySet":
+        """Tokens that were to be kept at once, and were not: whoever was about to do it has died, or the database."""
+        now = timezone.now()
+        return self.filter(
+            step=Step.GRANTED,
+            ends_at=End.PAGE,
+            granted_at__lt=now - timedelta(seconds=30),
+            expires_at__gte=now - timedelta(minutes=10),
+        )
 
     def outdated(self) -> "AuthorizationQuerySet":
         """Ended for a day; nothing secret is left in them."""
@@ -138,8 +170,11 @@ class Authorization(models.Model):
     browser_hash = models.BinaryField(max_length=32)
     callback_url = models.CharField(max_length=2048)
     registered_redirect_uri = models.ForeignKey(RedirectURI, on_delete=models.SET_NULL, null=True, related_name="+")
-    redirect_uri = models.CharField(max_length=2048)
+    redirect_uri = models.CharField(max_length=2048, default="")
+    ends_at = models.CharField(max_length=12, choices=End, default=End.REDIRECT_URI)
+    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     client_state = SealedBytesField(null=True)
+    client_state_fingerprint = models.BinaryField(max_length=32, null=True)  # by it the console finds the trip
     client_state_json = SealedTextField(null=True)  # of a start link: what the token endpoint answers as `state`
     code_challenge = models.CharField(max_length=128, default="")  # the developer's
     code_verifier = SealedTextField(null=True)  # ours
@@ -171,10 +206,24 @@ class Authorization(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["expires_at"], name="authorizations_by_expiry"),
             models.Index(fields=["access_fingerprint"], name="authorizations_by_token"),
+            models.Index(fields=["client_state_fingerprint"], name="authorizations_by_state"),
+            models.Index(fields=["oauth_app", "-created_at"], name="authorizations_listed"),
         ]
 
     def __str__(self) -> str:
         return f"{self.provider}, {self.get_step_display()}"
+
+    @property
+    def outcome(self) -> "Outcome":
+        """How it has ended by now, in a word."""
+        from credentials.models.outcome import Outcome
+
+        return Outcome.of(self, timezone.now())
+
+    @property
+    def leads_nowhere(self) -> bool:
+        """Whether the redirect URI at which it was to end is registered no more."""
+        return self.ends_at == End.REDIRECT_URI and self.registered_redirect_uri_id is None
 
     def was_started_with(self, *, callback_url: str, browser: str) -> str:
         """Empty if the callback belongs to this trip; else which binding is broken. Compares in constant time."""
@@ -184,10 +233,15 @@ class Authorization(models.Model):
             return "session_mismatch"
         return ""
 
+    def is_for(self, visitor: int | None) -> bool:
+        """Whether it may end in that user's browser: one of the console in that of whoever began it alone."""
+        return is_for(self, visitor)
+
     def grant(self, grant: Grant) -> str | None:
         """Keep what the provider gave, and issue our code for it. Returns the code.
 
-        None if the OAuth app was disabled or deleted, or the redirect URI removed, while the provider was asked.
+        None if the OAuth app was disabled or deleted, or the redirect URI that the trip leads to removed, while the
+        provider was asked.
         """
         code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
         sealed = type(self)._meta.get_field("tokens").seal(msgspec.json.encode(grant).decode(), pk=self.pk)
@@ -196,9 +250,9 @@ class Authorization(models.Model):
             type(self)
             .objects.filter(
                 Exists(OAuthApp.objects.enabled().filter(pk=OuterRef("oauth_app_id"))),
+                ~Q(ends_at=End.REDIRECT_URI) | Q(registered_redirect_uri__isnull=False),
                 pk=self.pk,
                 step=Step.RETURNED,
-                registered_redirect_uri__isnull=False,
             )
             .update(
                 step=Step.GRANTED,
@@ -240,11 +294,16 @@ class StartLinkQuerySet(models.QuerySet["StartLink"]):
         return self.open().select_related("oauth_app").filter(token_hash=digest(token)).first()
 
     def outdated(self) -> "StartLinkQuerySet":
-        return self.filter(expires_at__lt=timezone.now())
+        """Good for nothing for a day, in which the page that says so can still name the way back."""
+        return self.filter(expires_at__lt=timezone.now() - timedelta(hours=24))
 
 
 class StartLink(models.Model):
-    """A start link that the developer's backend made: one trip, five minutes, nothing in it can be changed."""
+    """A start link with a row of its own: one trip, a limited time, nothing in it can be changed.
+
+    The developer's backend makes one for five minutes, and so does the console for whoever sets out at once; one that
+    is sent along to an account's owner is good for three days.
+    """
 
     LIFETIME = timedelta(minutes=5)
 
@@ -258,6 +317,8 @@ class StartLink(models.Model):
         "credentials.Credential", on_delete=models.CASCADE, null=True, related_name="start_links"
     )
     any_identity = models.BooleanField(default=False)
+    ends_at = models.CharField(max_length=12, choices=End, default=End.REDIRECT_URI)
+    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
@@ -270,6 +331,26 @@ class StartLink(models.Model):
     def use(self) -> bool:
         """Whether this call is the one that uses it up."""
         return bool(type(self).objects.open().filter(pk=self.pk).update(used_at=timezone.now()))
+
+    def reopen(self) -> bool:
+        """Take back a use by which nobody could leave. Whether the link is good again."""
+        rows = type(self).objects.filter(pk=self.pk)
+        rows.update(used_at=None)
+        return rows.open().exists()
+
+    def is_for(self, visitor: int | None) -> bool:
+        """Whether that user may open it: one of the console whoever made it alone."""
+        return is_for(self, visitor)
+
+
+def is_for(bound: Authorization | StartLink, visitor: int | None) -> bool:
+    """Whoever began it in the console keeps what comes, so it must be his own account: nobody else is to consent.
+
+    `visitor`: the primary key of the user who is signed in; None for nobody.
+    """
+    if bound.ends_at not in {End.CONSOLE, End.TRIAL}:
+        return True
+    return visitor is not None and bound.started_by_id == visitor
 
 
 def s256(code_verifier: str) -> str:

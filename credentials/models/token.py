@@ -1,13 +1,15 @@
 """What changes with every refresh: a row of its own, so that the stable part of a credential is not written again."""
 
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import msgspec
+from django.contrib.postgres.fields import ArrayField
 from django.db import connections, models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -18,6 +20,7 @@ from sequin_auth.lib.encryption import Sealed, SealedTextField
 
 BEGINNING = 8  # bytes of a fingerprint that are kept of a replaced refresh token
 REMEMBERED = 64 * BEGINNING
+EVENTS = 20  # refreshes that are remembered of a credential
 LEASE = timedelta(seconds=2 * wire.DEADLINE + 15)  # longer than the two calls that a refresh may be
 
 
@@ -51,6 +54,8 @@ class Failure(models.TextChoices):
     UNREADABLE = "unreadable"  # a seal does not open
     NONE = "", "none"
 
+
+REFRESHED = "refreshed"  # what the history says of a refresh that did not fail
 
 TERMINAL = (
     Failure.REFRESH_TOKEN_REFUSED,
@@ -118,13 +123,15 @@ class TokenQuerySet(models.QuerySet["Token"]):
             )
         )
 
-    def renew(self, token: "Token", tokens: Tokens) -> bool:
+    def renew(self, token: "Token", tokens: Tokens, outcome: str = "") -> bool:
         """Put `tokens` in the place of this version, and give the lease back: one statement, which no reader can see
         half of. False if the version is another by now, or the credential is gone: then they are nobody's.
 
         Whoever holds the lease: an answer that came late is worth more than the attempt that it overtakes.
+        `outcome`: for the history, if the tokens come of a refresh and not of an import or a reconnection.
         """
-        changes = sealed(token.pk, tokens) | {
+        changes = with_event(outcome) | sealed(token.pk, tokens)
+        changes |= {
             "version": F("version") + 1,
             "attempts": F("attempts") + 1,
             "lease_owner": None,
@@ -141,7 +148,7 @@ class TokenQuerySet(models.QuerySet["Token"]):
 
     def renew_refresh_token(self, token: "Token", refresh_token: str, **changes: Any) -> bool:
         """Keep a new refresh token that came without an access token, and give the lease back."""
-        changes |= {
+        changes |= with_event(changes.get("failure", "")) | {
             "refresh_token": _sealed("refresh_token", refresh_token, token.pk),
             "refresh_fingerprint": fingerprint(refresh_token),
             **token.with_predecessor(),
@@ -154,6 +161,7 @@ class TokenQuerySet(models.QuerySet["Token"]):
 
     def give_back(self, token: "Token", **changes: Any) -> bool:
         """Give the lease back without new tokens. False if it was not ours any more, or the version is another."""
+        changes |= with_event(changes.get("failure", ""))
         held = self.filter(pk=token.pk, version=token.version, lease_owner=token.lease_owner)
         return bool(held.update(lease_owner=None, lease_until=None, attempts=F("attempts") + 1, **changes))
 
@@ -240,6 +248,7 @@ class Token(models.Model):
     failed_at = models.DateTimeField(null=True)  # the first time in a row
     failures = models.PositiveIntegerField(default=0)  # in a row
     retry_at = models.DateTimeField(null=True)
+    history = ArrayField(models.CharField(max_length=60), default=list)  # of refreshes; see `with_event`
 
     objects = TokenQuerySet.as_manager()
 
@@ -288,6 +297,17 @@ class Token(models.Model):
     def is_predecessor(self, refresh_token: str) -> bool:
         """Whether `refresh_token` is the one before the present one."""
         return self.previous_fingerprint is not None and bytes(self.previous_fingerprint) == fingerprint(refresh_token)
+
+
+def with_event(outcome: str) -> dict[str, Any]:
+    """The column, when a refresh has come to its end: its time and `outcome` (REFRESHED or a failure) go in front.
+
+    By the statement that writes the outcome, so that no event of another refresh is lost. Empty: it was none.
+    """
+    if not outcome:
+        return {}
+    event = Value([f"{int(time.time())} {outcome}"], output_field=Token._meta.get_field("history"))
+    return {"history": Func(event, F("history"), template=f"(%(expressions)s)[1:{EVENTS}]", arg_joiner=" || ")}
 
 
 def sealed(pk: uuid.UUID, tokens: Tokens) -> dict[str, Any]:

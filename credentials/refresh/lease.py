@@ -21,8 +21,8 @@ from credentials import health
 from credentials.errors import CredentialGone
 from credentials.models import Credential, Expiry, Failure, Token, Tokens
 from credentials.models.fingerprint import fingerprint, fingerprint_key
-from credentials.models.token import TERMINAL
-from credentials.refresh import failures, lifetimes, spool
+from credentials.models.token import REFRESHED, TERMINAL
+from credentials.refresh import counts, failures, lifetimes, spool
 from credentials.refresh.failures import IdentityChanged
 from credentials.refresh.introspection import examine, learn_expiry
 from credentials.revocation import give_back_unused
@@ -256,7 +256,7 @@ def after_success(
     """Commit first. What the database cannot take now, the spool keeps; the caller gets it in any case."""
     tokens = lifetimes.of_answer(credential.definition, provider, answer, lease)
     try:
-        is_kept = Token.objects.renew(lease, tokens)
+        is_kept = Token.objects.renew(lease, tokens, REFRESHED)
     except DatabaseError:
         keep_on_disk(lease, tokens)
         return with_tokens(lease, tokens)
@@ -265,6 +265,7 @@ def after_success(
             give_back_new(credential, lease, provider, client, answer)
         return what_is_left(credential, current(lease))
     token = with_tokens(lease, tokens)
+    counts.note(credential.account_id, is_renewed=True)
     try:
         note_answer(credential, provider, answer)
         if token.expiry_source == Expiry.UNKNOWN:
@@ -301,11 +302,11 @@ def give_back_new(
 
 
 @sensitive_variables()
-def keep_on_disk(lease: Token, tokens: Tokens) -> None:
+def keep_on_disk(lease: Token, tokens: Tokens, outcome: str = REFRESHED) -> None:
     """The last resort. If the disk is full too, whoever asked has the tokens, and nobody else ever will."""
     connection.close()
     try:
-        spool.keep(lease, tokens)
+        spool.keep(lease, tokens, outcome)
     except OSError:
         log.exception("answer_lost", credential=str(lease.pk))
 
@@ -357,6 +358,7 @@ def after_failure(credential: Credential, lease: Token, exc: Exception, *, force
         app_health.observe(credential.oauth_app, exc)
     token = current(lease)
     if is_noted:
+        counts.note(credential.account_id, is_renewed=False)
         health.note(credential, token)
     elif token.version != lease.version:
         return what_is_left(credential, token)
@@ -379,5 +381,6 @@ def renewed_refresh_token(lease: Token, refresh_token: str, changes: dict[str, A
             "refresh_expires_at",
         )
         stays = {name: getattr(lease, name) for name in names}
-        keep_on_disk(lease, Tokens(refresh_token=refresh_token, due_at=timezone.now(), **stays))
+        is_left = Tokens(refresh_token=refresh_token, due_at=timezone.now(), **stays)
+        keep_on_disk(lease, is_left, str(changes["failure"]))
         raise

@@ -26,6 +26,8 @@ from django.views.decorators.debug import sensitive_variables
 
 from credentials import health
 from credentials.models import Credential, Token, Tokens
+from credentials.models.token import REFRESHED
+from credentials.refresh import counts
 from sequin_auth.lib.encryption import Unreadable, key_id_of, key_ring
 
 log = structlog.get_logger("credentials")
@@ -36,11 +38,12 @@ replaying = threading.Lock()
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One answer. `envelope`: the tokens, sealed, in base64."""
+    """One answer. `envelope`: the tokens, sealed, in base64; `outcome`: of the refresh, for the history."""
 
     credential: uuid.UUID
     version: int  # of the tokens that it takes the place of
     envelope: str
+    outcome: str = REFRESHED
 
 
 def folder() -> Path:
@@ -48,11 +51,12 @@ def folder() -> Path:
 
 
 @sensitive_variables()
-def keep(token: Token, tokens: Tokens) -> None:
+def keep(token: Token, tokens: Tokens, outcome: str = REFRESHED) -> None:
     """Write `tokens` down for the row of `token`, and go on trying to put them there. Raises OSError."""
     place = bound_to(token.pk, token.version)
     envelope = key_ring().seal(msgspec.json.encode(tokens), bound_to=place)
-    entry = Entry(credential=token.pk, version=token.version, envelope=base64.b64encode(envelope).decode())
+    text = base64.b64encode(envelope).decode()
+    entry = Entry(credential=token.pk, version=token.version, envelope=text, outcome=outcome)
     write_durably(folder() / f"{token.pk}.{token.version}.{secrets.token_hex(4)}", msgspec.json.encode(entry))
     log.warning("answer_spooled", credential=str(token.pk))
     threading.Thread(target=replay_until_empty, daemon=True).start()
@@ -108,12 +112,13 @@ def replay_one(path: Path) -> bool:
         return False  # it stays: with the right key it may open
     credential = Credential.objects.whole().filter(pk=entry.credential, token__version=entry.version).first()
     try:
-        is_kept = credential is not None and Token.objects.renew(credential.token, tokens)
+        is_kept = credential is not None and Token.objects.renew(credential.token, tokens, entry.outcome)
     except (DataError, IntegrityError) as exc:  # the row is refused for what is in it, and always will be
         log.exception("spool_unreadable", credential=str(entry.credential), reason=type(exc).__name__)
         return False
     path.unlink(missing_ok=True)
     if credential is not None and is_kept:
+        counts.note(credential.account_id, is_renewed=entry.outcome == REFRESHED)
         health.note(credential, Token.objects.get(pk=credential.pk))
     log.info("spool_replayed" if is_kept else "spool_outdated", credential=str(entry.credential))
     return is_kept

@@ -72,9 +72,10 @@ class OAuthAppDetail(AccountView):
                 raise Conflict(str(exc), code=exc.code) from exc
         for name, value in changes.items():
             setattr(oauth_app, name, value)
-        if moves:
+        is_untried = moves or bool(secret)  # what was observed was observed of another place, or another secret
+        if is_untried:
             registration.begin_health(oauth_app)
-        oauth_app.save(update_fields=[*changes, *(HEALTH if moves else ()), "updated_at"])
+        oauth_app.save(update_fields=[*changes, *(HEALTH if is_untried else ()), "updated_at"])
 
     def delete(self, request: Request, oauth_app_id: UUID) -> Response:
         cascade = read_flag(request, "cascade")

@@ -4,14 +4,16 @@ import re
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
+from providers import catalogue
 from providers.sandbox import oauth1, pushed, quirks
 from providers.sandbox.answers import (
     answered_scopes,
@@ -28,22 +30,36 @@ from providers.sandbox.models import Grant, Outcome, Registration
 from providers.sandbox.reading import Refuse
 from providers.sandbox.rotation import as_chosen, described, has_refresh_tokens
 from providers.sandbox.script import Script, Simulated, issued
+from providers.showing.facts import known_scopes
 from sequin_auth.lib.encryption import digest
 
 SLOW_SECONDS = 12.0  # longer than the ten seconds that our own calls wait
 LONGEST_DELAY = 60.0
 ACCOUNT = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
-PAGE_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "
+)
 EXPLAINED = {
-    Outcome.APPROVE: "The end user agrees to all of it.",
-    Outcome.APPROVE_FEWER: "The end user unticks one scope.",
-    Outcome.DENY: "The end user says no.",
-    Outcome.PROVIDER_ERROR: "The provider breaks down, and says so at the callback.",
-    Outcome.SLOW: f"Approved, but the token endpoint takes {SLOW_SECONDS:.0f} seconds to answer.",
-    Outcome.SHORT_LIVED: "Approved, but the access token ends after 60 seconds.",
-    Outcome.REFRESH_FAILS: "Approved, but the refresh token turns out to be revoked when it is used.",
-    Outcome.ROTATING: "Approved, and each refresh token is good for one use: one that comes back ends all tokens.",
+    Outcome.APPROVE: _("The end user agrees to all of it."),
+    Outcome.APPROVE_FEWER: _("The end user unticks one scope."),
+    Outcome.DENY: _("The end user says no."),
+    Outcome.PROVIDER_ERROR: _("The provider breaks down, and says so at the callback."),
+    Outcome.SLOW: _("Approved, but the token endpoint takes %(seconds)d seconds to answer."),
+    Outcome.SHORT_LIVED: _("Approved, but the access token ends after 60 seconds."),
+    Outcome.REFRESH_FAILS: _("Approved, but the refresh token turns out to be revoked when it is used."),
+    Outcome.ROTATING: _("Approved, and each refresh token is good for one use: one that comes back ends all tokens."),
 }
+DECISIONS = [
+    Outcome.APPROVE,
+    Outcome.APPROVE_FEWER,
+    Outcome.DENY,
+]  # the end user's own; the others are faults to handle
+
+
+class Choice(NamedTuple):
+    outcome: Outcome
+    link: str
+    explained: str
 
 
 def ask(request: HttpRequest, player: Simulated, parts: dict[str, str]) -> HttpResponse:
@@ -78,16 +94,28 @@ def ask(request: HttpRequest, player: Simulated, parts: dict[str, str]) -> HttpR
         outcomes = {outcome.value: link for outcome, link in links.items()}
         answer = {"provider": player.slug, "client_id": registration.client_id, "scopes": asked.scopes}
         return document({**answer, "refresh_token": refresh_token, "outcomes": outcomes})
+    choices = [Choice(outcome, link, explained(outcome)) for outcome, link in links.items()]
     context = {
-        "provider": player.name,
         "client_id": registration.client_id,
         "redirect_uri": redirect_uri,
-        "scopes": asked.scopes,
+        "scopes": in_words(asked.scopes, player),
         "refresh_token": refresh_token,
         "left_out": sorted({*asked.scopes} - {*fewer(asked.scopes, player.script)}),
-        "choices": [(outcome, link, EXPLAINED[outcome]) for outcome, link in links.items()],
+        "decisions": [choice for choice in choices if choice.outcome in DECISIONS],
+        "faults": [choice for choice in choices if choice.outcome not in DECISIONS],
     }
-    return _page(request, "sandbox/consent.html", context)
+    return _page(request, player, "sandbox/consent.html", context)
+
+
+def explained(outcome: Outcome) -> str:
+    return str(EXPLAINED[outcome]) % {"seconds": SLOW_SECONDS}
+
+
+def in_words(scopes: list[str], player: Simulated) -> list[tuple[str, str]]:
+    """Each scope with what it allows, where the catalogue says so."""
+    provider = catalogue.load().get(player.slug)
+    sentences = known_scopes(provider) if provider else {}
+    return [(scope, sentences.get(scope, "")) for scope in scopes]
 
 
 def offered(script: Script) -> list[Outcome]:
@@ -131,7 +159,7 @@ def granted(
     code = issued(script.code_format)
     scopes = fewer(asked.scopes, script) if outcome == Outcome.APPROVE_FEWER else asked.scopes
     enough = not script.refresh.needs_scope or bool({*script.refresh.needs_scope} & {*scopes})
-    _, is_first = Grant.objects.get_or_create(
+    __, is_first = Grant.objects.get_or_create(
         ticket_hash=digest(asked.ticket),
         defaults={
             "registration": registration,
@@ -175,7 +203,7 @@ def refuse_page(request: HttpRequest, player: Simulated, why: str) -> HttpRespon
     """The provider's own error page, which sends the browser nowhere."""
     if is_machine(request):
         return document({"error": "invalid_request", "error_description": why}, status=400)
-    return _page(request, "sandbox/refused.html", {"provider": player.name, "why": why}, status=400)
+    return _page(request, player, "sandbox/refused.html", {"why": why}, status=400)
 
 
 def _send(
@@ -190,13 +218,20 @@ def _send(
         return private(HttpResponseRedirect(with_params(redirect_uri, params)))
     if is_machine(request):
         return document({"action": redirect_uri, "method": "POST", "fields": dict(params)})
-    context = {"provider": player.name, "action": redirect_uri, "fields": dict(params)}
-    return _page(request, "sandbox/form_post.html", context, form_action="http: https:")
+    context = {"action": redirect_uri, "fields": dict(params)}
+    return _page(request, player, "sandbox/form_post.html", context, form_action="http: https:")
 
 
 def _page(
-    request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200, form_action: str = "'none'"
+    request: HttpRequest,
+    player: Simulated,
+    template: str,
+    context: dict[str, Any],
+    *,
+    status: int = 200,
+    form_action: str = "'none'",
 ) -> HttpResponse:
+    context = {"provider": player.name, "slug": player.slug, **context}
     response = private(render(request, template, context, status=status))
     response["Content-Security-Policy"] = PAGE_POLICY + form_action
     return response

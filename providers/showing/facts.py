@@ -77,6 +77,20 @@ def _variable(name: str, variable: Variable, *, required: bool = True) -> Entry:
     return Entry(name, variable.label, required, False, variable.example, pattern, tuple(variable.values))
 
 
+def hint(variable: Variable) -> str:
+    """What whoever is asked for it has to type, in a sentence; empty if there is nothing to say."""
+    if variable.kind == "scopes":
+        return "Separated by spaces or commas."
+    if variable.values:
+        return f"One of {', '.join(variable.values)}."
+    example = f"for example {variable.example}" if variable.example else ""
+    what = {"host": "A host name", "label": "Letters, digits and dashes"}.get(variable.kind, "")
+    if variable.kind == "label" and variable.suffix:
+        what = f"The part before {variable.suffix}"
+    said = ", ".join(part for part in (what, example) if part)
+    return f"{said[:1].upper()}{said[1:]}." if said else ""
+
+
 def pattern_of(variable: Variable) -> str:
     return variable.pattern or PATTERNS.get(variable.kind, ANY_TEXT)
 
@@ -131,14 +145,23 @@ def logo_url(provider: Provider, public_url: str) -> str:
 
 
 def setup(provider: Provider, public_url: str) -> list[str]:
-    """The steps in the provider's console; the first that speaks of the callback URL says which one that is."""
+    """The steps in the provider's console; the first that speaks of the callback URL says which one that is.
+
+    Variables are called by their labels, as the forms call them.
+    """
     url = callback_url(provider, public_url)
-    steps = list(provider.setup)
+    steps = [_with_labels(step, provider) for step in provider.setup]
     for index, step in enumerate(steps):
         if url and CALLBACK_URL.search(step):
             steps[index] = CALLBACK_URL.sub(f"callback URL ({url})", step, count=1)
             break
     return steps
+
+
+def _with_labels(step: str, provider: Provider) -> str:
+    for name, variable in provider.variables.items():
+        step = step.replace(f"`{name}`", f"“{variable.label}”")
+    return step
 
 
 def known_scopes(provider: Provider) -> Mapping[str, str]:

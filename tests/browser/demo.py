@@ -17,6 +17,7 @@ from tests.real.oidc import OidcProviders
 class Demo(Gateway):
     example_url: str = ""
     mistaken_start_url: str = ""
+    password: str = ""  # of the console user `admin`
 
     def start(self, processes: Processes) -> None:
         printed = self.directory / "printed"
@@ -40,7 +41,7 @@ class Demo(Gateway):
         self.mistaken_start_url = shown["A mistake, explained"]
         self.redirect_uri = f"{self.example_url}/callback"
         self.api_token = self.canaries.add("API token", shown["API token"])
-        self.canaries.add("password", shown["Password"])
+        self.password = self.canaries.add("password", shown["Password"])
         for line in (self.directory / "development.env").read_text().splitlines():
             if not line.startswith("#"):
                 self.canaries.add("key", line.partition("=")[2].rpartition(":")[2])
@@ -50,8 +51,20 @@ class Demo(Gateway):
     def log(self) -> Path:
         return self.directory / "log"
 
+    @property
+    def log_of_commands(self) -> Path:
+        return self.log / "commands.log"
+
+
+UNREACHABLE = """
+slug = "sendgrid"
+api = { base_url = "https://api.sendgrid.invalid" }
+"""
+
 
 def new_demo(directory: Path, oidc: OidcProviders) -> Demo:
+    """With the foreign providers, and one that nobody answers for (RFC 2606, 2)."""
+    (oidc.files / "sendgrid.toml").write_text(UNREACHABLE)
     return Demo(directory, clean_environment(directory, free_ports(2), **oidc.settings()))
 
 

@@ -29,7 +29,7 @@ def test_a_variable_is_typed_in_and_corrected(window: Window, demo: Demo) -> Non
     window.page.get_by_label("Zendesk subdomain").fill("https://Arrakis.zendesk.com/")
     window.page.get_by_role("button", name="Continue to Zendesk").click()
 
-    expect(window.page.get_by_role("heading")).to_have_text("Grant access?")
+    expect(window.page.get_by_role("heading", level=1)).to_have_text("Grant access to your Zendesk account?")
     assert "/sandbox/zendesk/arrakis.zendesk.com/oauth/authorizations/new?" in window.page.url
     window.page.get_by_role("link", name="Approve", exact=True).click()
     window.page.wait_for_url(f"{app.redirect_uri}?*")

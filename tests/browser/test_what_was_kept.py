@@ -14,7 +14,7 @@ pytestmark = pytest.mark.real
 def test_the_demo_keeps_no_secret(window: Window, demo: Demo, oidc: OidcProviders) -> None:
     window.page.goto(demo.example_url)
     window.page.get_by_role("link", name="Connect Salesforce", exact=True).click()
-    expect(window.page.get_by_role("heading")).to_have_text("Grant access?")
+    expect(window.page.get_by_role("heading", level=1)).to_have_text("Grant access to your Salesforce account?")
     window.note_cookies()
     window.page.get_by_role("link", name="Approve", exact=True).click()
     window.page.wait_for_url(f"{demo.example_url}/")

@@ -29,10 +29,10 @@ class Window:
     def new_tab(self) -> Page:
         return self.context.new_page()
 
-    def take(self, name: str) -> Path:
-        """A screenshot of the whole page."""
+    def take(self, name: str, page: Page | None = None) -> Path:
+        """A screenshot of the whole page, of this window's first tab unless another is named."""
         path = SCREENSHOTS / f"{name}.png"
-        self.page.screenshot(path=path, full_page=True)
+        (page or self.page).screenshot(path=path, full_page=True)
         return path
 
     def calls_to(self, prefix: str) -> list[Request]:

@@ -72,7 +72,7 @@ def test_it_refuses_a_state_that_was_used(trip: Trip) -> None:
 
     again = trip.callback(state=state, code="ac_1")
 
-    assert_page(again, holds="expired or was already used")
+    assert_page(again, holds="This connection is finished already")
     assert len(trip.responses.calls) == 1
 
 

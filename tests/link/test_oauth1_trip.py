@@ -244,7 +244,7 @@ def test_a_second_callback_finds_nothing(traveller: Traveller) -> None:
 
     again = traveller.callback(state=state, oauth_token="rt-1", oauth_verifier="v")
 
-    assert_page(again, holds="expired or was already used")
+    assert_page(again, holds="This connection is finished already")
     assert traveller.exchanges() == 1
 
 

@@ -12,10 +12,11 @@ from django.utils import timezone
 from procrastinate.contrib.django import app
 from responses import RequestsMock
 
-from credentials.models import Authorization, Grant, Step
+from credentials.link import start_links
+from credentials.models import Authorization, Grant, StartLink, Step
 from credentials.purge import purge
 from oauth_apps.models import Account, IdempotencyRecord, OAuthApp
-from tests.link.trip import Trip
+from tests.link.trip import REDIRECT_URI, Trip, assert_page
 
 SALESFORCE = {
     "token_endpoint": "https://login.salesforce.com/services/oauth2/token",
@@ -118,6 +119,21 @@ def test_old_trips_go_after_a_day(trip: Trip, account: Account, capsys: pytest.C
     report = json.loads(capsys.readouterr().out)
     assert (report["authorizations"], report["idempotency_records"]) == (1, 1)
     assert Authorization.objects.count() == 1
+
+
+def test_a_link_that_has_expired_names_its_way_back_for_a_day(trip: Trip) -> None:
+    link = start_links.make(trip.oauth_app, redirect_uri=REDIRECT_URI, variables={}).url
+    StartLink.objects.update(expires_at=timezone.now() - timedelta(hours=23))
+
+    assert purge()["start_links"] == 0
+    page = trip.client.get(link)
+    assert_page(page, holds="link_expired")
+    assert "Back to app.example.com" in page.content.decode()
+
+    StartLink.objects.update(expires_at=timezone.now() - timedelta(hours=24, seconds=1))
+    assert purge()["start_links"] == 1
+    assert_page(trip.client.get(link), holds="link_expired")
+    assert Authorization.objects.count() == 0
 
 
 def test_it_runs_by_itself_every_minute() -> None:

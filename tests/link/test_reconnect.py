@@ -13,7 +13,7 @@ from requests import PreparedRequest
 from responses import RequestsMock
 
 from credentials import reconnect
-from credentials.models import Authorization, Credential, Failure, StartLink, Step, Token
+from credentials.models import Authorization, Credential, End, Failure, StartLink, Step, Token
 from credentials.refresh import lease
 from oauth_apps.models import Account, HealthStatus, OAuthApp, RedirectURI
 from tests.credentials.stored import again, keep
@@ -79,7 +79,7 @@ def test_it_needs_the_scope_write(reconnection: Reconnection, account: Account) 
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"redirect_url": None}, "redirect_url"),
+        ({"redirect_url": None, "identity": "any"}, "redirect_url"),
         ({"redirect_url": "https://evil.example.com/"}, "redirect_url"),
         ({"redirect_uri": REDIRECT_URI}, "redirect_url"),
         ({"identity": "another_account"}, "identity"),
@@ -207,10 +207,18 @@ def test_a_variable_that_the_provider_has_got_since_is_asked_for(
 # ---- reconnect_url ---------------------------------------------------------------------------------------------------
 
 
-def test_there_is_no_url_without_a_redirect_uri(reconnection: Reconnection) -> None:
+def test_there_is_no_url_without_a_redirect_uri_if_nobody_knows_whose_it_is(reconnection: Reconnection) -> None:
     RedirectURI.objects.all().delete()
+    Credential.objects.update(properties={})
 
     assert reconnect.reconnect_url(reconnection.credential) is None
+
+
+def test_without_a_redirect_uri_it_ends_on_a_page_of_ours(reconnection: Reconnection) -> None:
+    RedirectURI.objects.all().delete()
+
+    assert reconnect.reconnect_url(reconnection.credential)
+    assert StartLink.objects.get().ends_at == End.PAGE
 
 
 def test_there_is_no_url_for_what_was_deleted(reconnection: Reconnection) -> None:

@@ -4,11 +4,16 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from responses import RequestsMock
 
-from credentials.models import Authorization
+from credentials.link import start_links
+from credentials.models import Authorization, End
+from oauth_apps.console.variable_field import variable_field
 from oauth_apps.models import Account, OAuthApp, RedirectURI
+from providers.showing.facts import hint
+from providers.variables import Variable
 from tests.link.trip import START, assert_page, query_of
 
 REDIRECT_URI = "https://app.example.com/in"
@@ -96,6 +101,56 @@ def test_the_end_user_is_asked_for_what_nobody_gave(client: Client, zendesk_app:
     assert url.startswith("https://acme.zendesk.com/oauth/authorizations/new?")
     assert "link_" in str(client.cookies)
     assert Authorization.objects.count() == 1
+
+
+def test_the_page_says_which_part_of_the_address_it_is(client: Client, zendesk_app: OAuthApp) -> None:
+    """In the words of the console's own form."""
+    variable = zendesk_app.definition.variables["subdomain"]
+    field = variable_field(variable, provider_name="Zendesk", required=True)
+
+    page = client.get(START, link(zendesk_app)).content.decode()
+
+    assert hint(variable) == "The part before .zendesk.com, for example acme."
+    assert hint(variable) in str(field.help_text)
+    assert f'id="hint_subdomain">{hint(variable)}</p>' in page
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        (Variable("Shop", suffix=".shop.example", example="acme"), "The part before .shop.example, for example acme."),
+        (Variable("Name"), "Letters, digits and dashes."),
+        (Variable("Host", kind="host", example="a.example"), "A host name, for example a.example."),
+        (Variable("Region", kind="choice", values=["eu", "us"]), "One of eu, us."),
+        (Variable("Scopes", kind="scopes"), "Separated by spaces or commas."),
+        (Variable("Id", kind="text", example="42"), "For example 42."),
+        (Variable("Id", kind="text"), ""),
+    ],
+)
+def test_a_variable_is_hinted_at(variable: Variable, words: str) -> None:
+    assert hint(variable) == words
+
+
+def test_who_does_not_want_to_say_it_goes_back_with_a_refusal(client: Client, zendesk_app: OAuthApp) -> None:
+    pages = [client.get(START, link(zendesk_app, **more)) for more in ({}, {"hosted": "1", "subdomain": "a b"})]
+
+    for page in pages:
+        found = re.search(r'<a class="button quiet" href="([^"]+)" rel="noreferrer">Cancel</a>', page.content.decode())
+        assert found
+        back = found[1].replace("&amp;", "&")
+        assert back.startswith(f"{REDIRECT_URI}?")
+        assert (query_of(back)["error"], query_of(back)["state"]) == ("access_denied", "s1")
+
+
+def test_of_a_link_of_the_console_he_goes_back_there(client: Client, zendesk_app: OAuthApp) -> None:
+    user = User.objects.create_user("paul", is_staff=True)
+    client.force_login(user)
+    path = start_links.make(zendesk_app, variables={}, ends_at=End.CONSOLE, started_by=user).url
+
+    page = client.get(path).content.decode()
+
+    there = f"http://127.0.0.1:8000/admin/oauth_apps/oauthapp/{zendesk_app.pk}/change/"
+    assert f'<a class="button quiet" href="{there}" rel="noreferrer">Cancel</a>' in page
 
 
 def test_what_was_typed_is_used_for_the_exchange(

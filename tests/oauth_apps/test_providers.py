@@ -8,8 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from oauth_apps.api.providers import representations
-from oauth_apps.forms import OAuthAppForm
-from oauth_apps.models import Account, OAuthApp
+from oauth_apps.models import OAuthApp
 from providers import catalogue
 
 ANY_TEXT = "[A-Za-z0-9._~-]{1,253}"
@@ -266,20 +265,6 @@ def test_a_provider_without_a_code_flow_takes_no_oauth_apps(api: Client) -> None
         "provider": ["Takes no OAuth apps. Its credentials need none: acme_vault_key."]
     }
     assert not OAuthApp.objects.exists()
-
-
-def test_the_console_offers_only_providers_that_take_oauth_apps() -> None:
-    page = str(OAuthAppForm()["provider"])
-
-    assert 'value="acme-robots"' in page
-    assert "acme-vault" not in page
-
-
-def test_the_consoles_form_refuses_what_it_does_not_offer(account: Account) -> None:
-    form = OAuthAppForm({"account": account.pk, "provider": "acme-vault", "name": "n", "client_id": "c"})
-
-    assert not form.is_valid()
-    assert "provider" in form.errors
 
 
 PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nnot a real one\n-----END PRIVATE KEY-----\n"

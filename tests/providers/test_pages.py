@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from providers import catalogue
 from providers.sandbox import script
-from providers.showing import pages
+from providers.showing import facts, pages
 from tests.providers.acme import provider_with
 
 GUIDE = pages.read_guide()
@@ -74,6 +74,17 @@ def test_a_page_says_what_a_developer_needs() -> None:
     assert "| `shop` | Shop | required | start, app, page | `my-shop` |\n" in page
     assert "| `test` | token_endpoint `https://test.acme.example/token` |\n" in page
     assert "| `acme_oauth2` | OAuth 2.0 | OAuth app: Client ID, Client secret, Shop (optional, like my-shop)" in page
+
+
+def test_the_steps_call_a_variable_by_its_label() -> None:
+    provider = provider_with(
+        setup=["Set `shop` on the OAuth app; shop and `shop_id` stay as they are."],
+        variables={"shop": {"label": "Name of the shop"}},
+    )
+
+    steps = facts.setup(provider, "https://auth.example.com")
+
+    assert steps == ["Set “Name of the shop” on the OAuth app; shop and `shop_id` stay as they are."]
 
 
 def test_every_provider_is_in_the_index() -> None:

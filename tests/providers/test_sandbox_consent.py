@@ -123,7 +123,8 @@ def test_the_page_may_load_a_stylesheet_of_ours_and_nothing_else() -> None:
     answer = Developer("stripe").ask("text/html")
 
     assert answer["Content-Security-Policy"] == (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        "form-action 'none'"
     )
     assert (answer["Cache-Control"], answer["Referrer-Policy"]) == ("no-store", "no-referrer")
     assert not Grant.objects.exists()  # asking writes nothing

@@ -84,6 +84,10 @@ class Gateway:
     def log(self) -> Path:
         return self.directory / "log"
 
+    @property
+    def log_of_commands(self) -> Path:
+        return self.log
+
     def start(self, processes: Processes) -> None:
         with self.log.open("ab") as log:
             serve = [sys.executable, "manage.py", "serve"]
@@ -100,7 +104,7 @@ class Gateway:
 
     def manage(self, *command: str) -> dict[str, Any]:
         """The JSON that a command of manage.py prints."""
-        with self.log.open("ab") as log:
+        with self.log_of_commands.open("ab") as log:
             printed = subprocess.run(
                 [sys.executable, "manage.py", *command],
                 cwd=BASE_DIR,

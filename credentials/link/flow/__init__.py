@@ -6,7 +6,17 @@ Each function takes values and returns values; views.py turns HTTP into the one 
 
 from credentials.link.flow.callback import Arrival, callback
 from credentials.link.flow.revoke import revoke
-from credentials.link.flow.start import Departure, VariablesWanted, start, start_by_link
+from credentials.link.flow.start import ConsentWanted, Departure, VariablesWanted, start, start_by_link
 from credentials.link.flow.token import token
 
-__all__ = ["Arrival", "Departure", "VariablesWanted", "callback", "revoke", "start", "start_by_link", "token"]
+__all__ = [
+    "Arrival",
+    "ConsentWanted",
+    "Departure",
+    "VariablesWanted",
+    "callback",
+    "revoke",
+    "start",
+    "start_by_link",
+    "token",
+]

@@ -1,4 +1,4 @@
-"""From the provider back to the developer's redirect URI."""
+"""From the provider back to the developer's redirect URI, or to where else the trip ends."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,34 +6,32 @@ from typing import Any
 import msgspec
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.views.decorators.debug import sensitive_variables
 
-from credentials import reconnect
-from credentials.link.errors import StateNotAccepted
+from credentials import keeping, reconnect
+from credentials.link.errors import OpenedByAnother, StateNotAccepted
 from credentials.link.flow.start import id_token_nonce
 from credentials.link.forms import Query
-from credentials.link.redirects import with_params
-from credentials.models import Authorization, Credential, Grant, Step
+from credentials.link.giving_back import as_at_the_start, give_back_tokens
+from credentials.link.redirects import end_of_ours, with_params
+from credentials.models import Authorization, End, Grant, Step
 from credentials.reconnect import ReconnectionRefused
-from credentials.revocation import give_back_unused
 from oauth_apps import health
 from oauth_apps.models import OAuthApp
 from providers import catalogue, identity, oauth1, oauth2
 from providers.client import Client
-from providers.errors import CallbackNotAccepted, IssuerMismatch, ProviderError
+from providers.errors import CallbackNotAccepted, IssuerMismatch, ProviderError, TokenRequestRejected
 from providers.provider import Provider
-from providers.tokens import TokenResponse
 from providers.variables import VariableNotAccepted
-from sequin_auth.lib.encryption import Unreadable
 
 log = structlog.get_logger("link")
 
-MOST_GIVEN_BACK = 20  # of one OAuth app or credential, while somebody waits for its deletion
 BINDINGS = {
     "context_mismatch": "This answer belongs to another provider or OAuth app.",
     "session_mismatch": "This connection was begun in another browser.",
 }
+COME_BY_ANOTHER = "Whoever began this connection in the console was not signed in when the browser came back."
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -45,31 +43,48 @@ class Arrival(msgspec.Struct, frozen=True):
 
 
 @sensitive_variables()
-def callback(*, callback_url: str, browser: str, query: Query) -> Arrival:
+def callback(*, callback_url: str, browser: str, visitor: int | None, query: Query) -> Arrival:
     """Exchange the provider's code, and send the end user back. Source: RFC 6749, 4.1.2; RFC 9700, 4.4, 4.7; RFC 9207.
 
-    `callback_url`: the one that was called; `browser`: the nonce of this flow's cookie. Raises StateNotAccepted, before
-    anything leaves the machine or after everything that came was dropped; any other fault is told to the redirect URI.
+    `callback_url`: the one that was called; `browser`: the nonce of this flow's cookie; `visitor`: who is signed in to
+    the console in it. Raises StateNotAccepted, before anything leaves the machine or after everything that came was
+    dropped; any other fault is told where the trip ends: the redirect URI, or a page of ours, which is told every fault
+    of an answer that was bound to its trip.
     """
     state = query.text("state")
     authorization = state and Authorization.objects.take(Step.STARTED, leads_to=Step.RETURNED, state=state)
     if not authorization or query.repeated("state"):
-        raise StateNotAccepted("The state of this answer is unknown, used or expired.")
+        known = Authorization.objects.of_state(state) if state and not query.repeated("state") else None
+        raise StateNotAccepted("The state of this answer is unknown, used or expired.", authorization=known)
     if broken := authorization.was_started_with(callback_url=callback_url, browser=browser):
         authorization.fail(broken, BINDINGS[broken])
         log.warning(broken, authorization=str(authorization.pk), provider=authorization.provider)
-        raise StateNotAccepted(BINDINGS[broken], error=broken, title="This link was opened somewhere else")
-    oauth_app = still_connectable(authorization)
+        raise StateNotAccepted(BINDINGS[broken], error=broken, authorization=authorization)
+    if not authorization.is_for(visitor):
+        authorization.fail("session_mismatch", COME_BY_ANOTHER)
+        log.warning("session_mismatch", authorization=str(authorization.pk), provider=authorization.provider)
+        raise OpenedByAnother(COME_BY_ANOTHER, authorization=authorization)
+    try:
+        return arrived(authorization, query)
+    except StateNotAccepted:
+        if authorization.ends_at == End.REDIRECT_URI:
+            raise
+        return Arrival(way_back(authorization), authorization)  # which is ours, and says what the row says
 
+
+@sensitive_variables()
+def arrived(authorization: Authorization, query: Query) -> Arrival:
+    """The answer is this trip's. Raises StateNotAccepted where it must not end as it was to."""
+    oauth_app = still_connectable(authorization)
     try:
         provider, client = as_at_the_start(authorization, oauth_app)
         grant = exchanged(provider, client, authorization, oauth_app, query)
     except IssuerMismatch as exc:
         authorization.fail("issuer_mismatch", str(exc))
-        raise StateNotAccepted(str(exc), error="issuer_mismatch") from exc
+        raise StateNotAccepted(str(exc), error="issuer_mismatch", authorization=authorization) from exc
     except ProviderError as exc:
         health.observe(oauth_app, exc)
-        authorization.fail(exc.reason if isinstance(exc, ReconnectionRefused) else exc.error, str(exc))
+        authorization.fail(noted(exc), str(exc))
         return Arrival(way_back(authorization, error=exc.error, error_description=str(exc)), authorization, problem=exc)
 
     try:
@@ -81,16 +96,33 @@ def callback(*, callback_url: str, browser: str, query: Query) -> Arrival:
         give_back_tokens(*as_at_the_start(authorization, oauth_app), grant, grant.properties)
         raise withdrawn(authorization)
     health.observe(oauth_app, None)
+    if authorization.ends_at == End.PAGE:
+        keep(authorization)
     return Arrival(way_back(authorization, code=code), authorization)
+
+
+def noted(exc: ProviderError) -> str:
+    """What the row says of it: nearer the cause than what the developer is told, where that is known."""
+    if isinstance(exc, ReconnectionRefused | TokenRequestRejected):
+        return exc.reason
+    return exc.error
+
+
+def keep(authorization: Authorization) -> None:
+    """No developer fetches these tokens. What went wrong, the row says; what the database could not do now, the purge
+    does soon: the state is used, so here nothing can be tried again.
+    """
+    try:
+        keeping.keep(authorization)
+    except keeping.NotKept as exc:
+        log.warning("not_reconnected", authorization=str(authorization.pk), reason=str(exc))
+    except DatabaseError as exc:
+        log.warning("not_reconnected_yet", authorization=str(authorization.pk), reason=type(exc).__name__)
 
 
 def still_connectable(authorization: Authorization) -> OAuthApp:
     oauth_app = OAuthApp.objects.enabled().filter(pk=authorization.oauth_app_id).first()
-    if (
-        not oauth_app
-        or authorization.registered_redirect_uri_id is None
-        or authorization.provider not in catalogue.load()
-    ):
+    if not oauth_app or authorization.leads_nowhere or authorization.provider not in catalogue.load():
         raise withdrawn(authorization)
     return oauth_app
 
@@ -98,25 +130,9 @@ def still_connectable(authorization: Authorization) -> OAuthApp:
 def withdrawn(authorization: Authorization) -> StateNotAccepted:
     message = "The OAuth app or the redirect URI of this link was removed meanwhile."
     authorization.fail("link_withdrawn", message)
-    return StateNotAccepted(message, error="link_withdrawn")
-
-
-def as_at_the_start(authorization: Authorization, oauth_app: OAuthApp) -> tuple[Provider, Client]:
-    """The provider, at the address and as the client of the start.
-
-    How it is spoken to is today's catalogue; the secret is today's too, since an old one would not work.
-    """
-    snapshot = authorization.snapshot
-    sandbox_url = f"{settings.PUBLIC_URL}/sandbox/{authorization.provider}" if snapshot["sandbox"] else ""
-    provider = catalogue.get(authorization.provider).bound(snapshot["variables"], sandbox_url=sandbox_url)
-    client = Client(
-        client_id=snapshot["client_id"],
-        client_secret=oauth_app.client_secret or "",
-        variables=snapshot["variables"],
-        sandbox=snapshot["sandbox"],
-    )
-    endpoints = {"token_endpoint": snapshot["token_endpoint"], "issuer": snapshot["issuer"]}
-    return msgspec.structs.replace(provider, **endpoints), client
+    refusal = StateNotAccepted(message, error="link_withdrawn")  # with no way back: that may be what was removed
+    refusal.reference = str(authorization.pk)
+    return refusal
 
 
 def where_it_answers(
@@ -183,46 +199,8 @@ def exchanged(
     return grant
 
 
-def give_back(authorization: Authorization, oauth_app: OAuthApp) -> None:
-    """Give the tokens of a trip that ends here back to the provider, best effort. They are erased already."""
-    try:
-        grant = authorization.granted()
-        provider, client = as_at_the_start(authorization, oauth_app)
-    except (Unreadable, LookupError, ValueError, ProviderError) as exc:
-        log.warning("tokens_not_given_back", authorization=str(authorization.pk), reason=type(exc).__name__)
-        return
-    give_back_tokens(provider, client, grant, grant.properties)
-
-
-def give_back_pending(instance: OAuthApp | Credential, **_: Any) -> None:
-    """An OAuth app or a credential is deleted, maybe with its account: what nobody has fetched yet goes back after the
-    commit.
-    """
-    rows = Authorization.objects.filter(step=Step.GRANTED).select_related("oauth_app")
-    mine = rows.filter(oauth_app=instance) if isinstance(instance, OAuthApp) else rows.filter(credential=instance)
-    pending = list(mine[:MOST_GIVEN_BACK])
-
-    def give_them_back() -> None:
-        for authorization in pending:
-            give_back(authorization, authorization.oauth_app)
-
-    if pending:
-        transaction.on_commit(give_them_back, robust=True)
-
-
 def way_back(authorization: Authorization, **params: str) -> str:
-    """The redirect URI of the start, with the developer's state as it came."""
-    return with_params(authorization.redirect_uri, **params, state=authorization.client_state)
-
-
-@sensitive_variables()
-def give_back_tokens(
-    provider: Provider, client: Client, tokens: TokenResponse | Grant, properties: Mapping[str, Any]
-) -> None:
-    give_back_unused(
-        provider,
-        client,
-        access_token=tokens.access_token,
-        refresh_token=tokens.refresh_token,
-        properties=properties,
-    )
+    """The redirect URI of the start, with `params` and the developer's state as it came; else a page of ours."""
+    if authorization.ends_at == End.REDIRECT_URI:
+        return with_params(authorization.redirect_uri, **params, state=authorization.client_state)
+    return end_of_ours(authorization)

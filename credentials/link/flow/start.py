@@ -7,21 +7,30 @@ import secrets
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from django.conf import settings
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from credentials.link.errors import ClientNotAccepted, RedirectURINotRegistered, RequestRefused, StateNotAccepted
+from credentials.link import start_links
+from credentials.link.errors import (
+    ClientNotAccepted,
+    OpenedByAnother,
+    RedirectURINotRegistered,
+    RequestRefused,
+    StateNotAccepted,
+)
 from credentials.link.forms import START_PARAMETERS, Query, canonical_uuid
 from credentials.link.redirects import with_params
-from credentials.models import Authorization, StartLink, s256
+from credentials.models import Authorization, End, StartLink, fingerprint, s256
 from oauth_apps import health
 from oauth_apps.models import OAuthApp, RedirectURI
 from oauth_apps.registration import MAX_SCOPE, SCOPE_TOKEN
 from providers import catalogue, identity, oauth1, oauth2, pushed_requests, wire
-from providers.errors import ProviderError
+from providers.errors import ProviderError, ProviderUnavailable
 from providers.provider import Provider
 from providers.variables import VariableNotAccepted
 from sequin_auth.lib.encryption import digest
@@ -43,7 +52,8 @@ class Departure(msgspec.Struct, frozen=True):
 class VariablesWanted(msgspec.Struct, frozen=True):
     """The end user has to say first where his account is. `given`: what this page is asked again with.
 
-    `problems`: the rule that each typed value has broken; `typed`: what that was.
+    `problems`: the rule that each typed value has broken; `typed`: what that was. `cancel`: where it leads not to go
+    on.
     """
 
     provider: Provider
@@ -51,18 +61,65 @@ class VariablesWanted(msgspec.Struct, frozen=True):
     given: dict[str, str]
     problems: dict[str, str]
     typed: dict[str, str]
+    cancel: str = ""
 
 
-def start_by_link(token: str, page: Query) -> Departure | VariablesWanted:
-    """As `start`, with what the developer's backend put into the link; `page`: the variables that its user typed.
+class ConsentWanted(msgspec.Struct, frozen=True):
+    """A page of ours asks first: the OAuth app wants that. `cancel`: where it leads not to go on."""
 
-    Raises StateNotAccepted for a link that is unknown, used or expired.
+    oauth_app: OAuthApp
+    provider: Provider
+    scopes: list[str]
+    cancel: str
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A start that was found sound. `redirect_uri`: where it leads for this provider; empty if it ends elsewhere."""
+
+    query: Query
+    oauth_app: OAuthApp
+    link: StartLink | None
+    registered: RedirectURI | None
+    redirect_uri: str
+    provider: Provider
+    variables: dict[str, str]
+    scopes: list[str]
+    code_challenge: str
+
+    @property
+    def ends_at(self) -> str:
+        return self.link.ends_at if self.link else End.REDIRECT_URI
+
+
+def start_by_link(
+    token: str, page: Query, *, visitor: int | None, agreed: bool = False
+) -> Departure | VariablesWanted | ConsentWanted:
+    """As `start`, with what whoever made it has put into the link; `page`: the variables that its user typed.
+
+    `visitor`: who is signed in to the console in that browser. Raises StateNotAccepted for a link that is unknown, used
+    or expired; OpenedByAnother, with the link as good as before, for one of the console that is another's.
     """
     link = StartLink.objects.by_token(token)
     if link is None:
-        raise StateNotAccepted("This link is unknown, was used already, or is older than five minutes.", error=EXPIRED)
+        message, known = "This link is unknown, was used already, or has expired.", known_link(token)
+        raise StateNotAccepted(message, error=EXPIRED, link=known, leads_back_to=led_back_to(known))
+    if not link.is_for(visitor):
+        raise OpenedByAnother("This link is for whoever made it in the console.")
     oauth_app = connectable(link.oauth_app)
-    return begin(Query(link.query).completed_by(page, names={*askable(link, oauth_app), "hosted"}), oauth_app, link)
+    query = Query(link.query).completed_by(page, names={*askable(link, oauth_app), "hosted"})
+    return begin(query, oauth_app, link, agreed=agreed)
+
+
+def known_link(token: str) -> StartLink | None:
+    """A link that is no good any more, as long as its row is there."""
+    return StartLink.objects.select_related("oauth_app__account").filter(token_hash=digest(token)).first()
+
+
+def led_back_to(link: StartLink | None) -> str:
+    """Its redirect URI, if that is registered."""
+    redirect_uri = Query(link.query).text("redirect_uri") if link else ""
+    is_good = link and redirect_uri and start_links.is_registered(link.oauth_app, redirect_uri)
+    return redirect_uri if is_good else ""
 
 
 def askable(link: StartLink, oauth_app: OAuthApp) -> Iterable[str]:
@@ -78,24 +135,55 @@ def fixed_by(link: StartLink | None, oauth_app: OAuthApp) -> dict[str, str]:
     return {**oauth_app.variables, **(link.variables if link else {})}
 
 
-def start(query: Query) -> Departure | VariablesWanted:
+def start(query: Query, *, agreed: bool = False) -> Departure | VariablesWanted | ConsentWanted:
     """Judge a start link and write down the trip that it begins. Source: RFC 6749, 4.1.1; RFC 9700, 2.1.
 
-    Raises ClientNotAccepted, RedirectURINotRegistered: nothing may be redirected. Raises RequestRefused with the
-    `location` that tells the developer.
+    `agreed`: whether the end user went on from our own page. Raises ClientNotAccepted, RedirectURINotRegistered:
+    nothing may be redirected. Raises RequestRefused with the `location` that tells the developer.
     """
-    return begin(query, requested_app(query), link=None)
+    return begin(query, requested_app(query), link=None, agreed=agreed)
 
 
-def begin(query: Query, oauth_app: OAuthApp, link: StartLink | None) -> Departure | VariablesWanted:
-    registered, redirect_uri = requested_redirect_uri(query, oauth_app)
+def begin(
+    query: Query, oauth_app: OAuthApp, link: StartLink | None, *, agreed: bool
+) -> Departure | VariablesWanted | ConsentWanted:
+    """Where the trip ends says the link's row alone, never what whoever opens it has added."""
+    registered, redirect_uri = None, ""
+    if link is None or link.ends_at == End.REDIRECT_URI:
+        registered, redirect_uri = requested_redirect_uri(query, oauth_app)
     try:
-        return depart(query, oauth_app, registered, redirect_uri, link)
+        request = sound(query, oauth_app, registered, redirect_uri, link)
+        if isinstance(request, VariablesWanted):
+            return msgspec.structs.replace(request, cancel=cancelled(query, redirect_uri, link))
+        if oauth_app.asks_first and not agreed:
+            cancel = cancelled(query, redirect_uri, link)
+            return ConsentWanted(oauth_app=oauth_app, provider=request.provider, scopes=request.scopes, cancel=cancel)
+        return depart(request)
     except RequestRefused as exc:
-        state = query.raw("state")
-        echoed = state if state and len(state) <= LONGEST_STATE and not query.repeated("state") else None
-        exc.location = with_params(redirect_uri, error=exc.error, error_description=str(exc), state=echoed)
+        if redirect_uri:
+            state = query.raw("state")
+            echoed = state if state and len(state) <= LONGEST_STATE and not query.repeated("state") else None
+            exc.location = with_params(redirect_uri, error=exc.error, error_description=str(exc), state=echoed)
+        elif link:
+            exc.back = made_at(link)
+            if isinstance(exc.__cause__, ProviderUnavailable):  # nobody has left by it
+                exc.can_try_again = link.reopen()
         raise
+
+
+def cancelled(query: Query, redirect_uri: str, link: StartLink | None) -> str:
+    """Where it leads not to go on. Source: RFC 6749, 4.1.2.1."""
+    if link is None or link.ends_at == End.REDIRECT_URI:
+        denial = {"error": "access_denied", "error_description": "The end user did not want to connect the account."}
+        return with_params(redirect_uri, **denial, state=query.raw("state"))
+    return made_at(link) or f"{settings.PUBLIC_URL}{reverse('cancelled')}?{urlencode({'link': link.pk})}"
+
+
+def made_at(link: StartLink) -> str:
+    """The page of the console from which somebody sets out; empty for a link that ends on a page for everybody."""
+    if link.ends_at == End.PAGE:
+        return ""
+    return f"{settings.PUBLIC_URL}{reverse('admin:oauth_apps_oauthapp_change', args=[link.oauth_app_id])}"
 
 
 def requested_app(query: Query) -> OAuthApp:
@@ -111,16 +199,18 @@ def connectable(oauth_app: OAuthApp | None) -> OAuthApp:
 
 def requested_redirect_uri(query: Query, oauth_app: OAuthApp) -> tuple[RedirectURI, str]:
     """The registered URI that admits the one of the link, and where that leads for this provider."""
-    sent = query.text("redirect_uri") if not query.repeated("redirect_uri") else ""
+    is_repeated = bool(query.repeated("redirect_uri"))
+    sent = query.text("redirect_uri") if not is_repeated else ""
     for registered in RedirectURI.objects.of(oauth_app.account_id):
         if sent and registered.admits(sent, slug=oauth_app.provider):
             return registered, registered.for_provider(oauth_app.provider)
-    raise RedirectURINotRegistered
+    raise RedirectURINotRegistered(is_missing=not sent and not is_repeated, is_repeated=is_repeated)
 
 
-def depart(
-    query: Query, oauth_app: OAuthApp, registered: RedirectURI, redirect_uri: str, link: StartLink | None
-) -> Departure | VariablesWanted:
+def sound(
+    query: Query, oauth_app: OAuthApp, registered: RedirectURI | None, redirect_uri: str, link: StartLink | None
+) -> Request | VariablesWanted:
+    """Judge what is asked. Raises RequestRefused."""
     refuse_what_is_not_ours(query, longest_state=LONGEST_STATE if link is None else LONGEST_STATE_OF_A_LINK)
     if oauth_app.sandbox_url and not settings.SANDBOX:
         raise RequestRefused("The sandbox is switched off on this gateway.", error="server_error")
@@ -129,28 +219,45 @@ def depart(
     variables = requested_variables(query, oauth_app, definition, fixed_by(link, oauth_app))
     if isinstance(variables, VariablesWanted):
         return variables
-    scopes = requested_scopes(query, oauth_app, definition)
+    return Request(
+        query=query,
+        oauth_app=oauth_app,
+        link=link,
+        registered=registered,
+        redirect_uri=redirect_uri,
+        provider=at_its_hosts(definition, variables, oauth_app),
+        variables=variables,
+        scopes=requested_scopes(query, oauth_app, definition),
+        code_challenge=code_challenge,
+    )
 
+
+def depart(request: Request) -> Departure:
+    """Write the trip down, and say where it begins. Raises RequestRefused, StateNotAccepted."""
+    oauth_app, link, provider, variables = request.oauth_app, request.link, request.provider, request.variables
     if link and not link.use():
-        raise StateNotAccepted("This link was used already.", error=EXPIRED)
-    provider = at_its_hosts(definition, variables, oauth_app)
+        raise StateNotAccepted("This link was used already.", error=EXPIRED, link=link)
+    client_state, client_state_json = request.query.raw("state"), link.client_state_json if link else None
     state, nonce = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    code_verifier = secrets.token_urlsafe(48) if definition.code_challenge_methods_supported else None
+    code_verifier = secrets.token_urlsafe(48) if provider.code_challenge_methods_supported else None
     authorization = Authorization.objects.create(
         oauth_app=oauth_app,
         provider=provider.slug,
         state_hash=digest(state),
         browser_hash=digest(nonce),
         callback_url=oauth_app.callback_url,
-        registered_redirect_uri=registered,
-        redirect_uri=redirect_uri,
-        client_state=query.raw("state"),
-        client_state_json=link.client_state_json if link else None,
-        code_challenge=code_challenge,
+        registered_redirect_uri=request.registered,
+        redirect_uri=request.redirect_uri,
+        ends_at=request.ends_at,
+        started_by_id=link.started_by_id if link else None,
+        client_state=client_state,
+        client_state_fingerprint=state_fingerprint(client_state, client_state_json),
+        client_state_json=client_state_json,
+        code_challenge=request.code_challenge,
         code_verifier=code_verifier,
-        scopes=scopes,
+        scopes=request.scopes,
         snapshot=snapshot_of(provider, oauth_app, variables),
-        debug=query.wants_debug,
+        debug=request.query.wants_debug,
         credential_id=link.credential_id if link else None,
         any_identity=link.any_identity if link else False,
         expires_at=timezone.now() + timedelta(seconds=settings.STATE_TTL),
@@ -163,7 +270,7 @@ def depart(
         oauth_app.client(variables),
         redirect_uri=oauth_app.callback_url,
         state=state,
-        scopes=scopes,
+        scopes=request.scopes,
         code_challenge=s256(code_verifier) if code_verifier else "",
         nonce=id_token_nonce(state) if identity.reads_id_token(provider) else "",
     )
@@ -184,7 +291,7 @@ def with_temporary_credentials(
     except ProviderError as exc:
         health.observe(oauth_app, exc)
         authorization.fail(exc.error, str(exc))
-        raise RequestRefused(str(exc), error=exc.error) from exc
+        raise RequestRefused(str(exc), error=exc.error, reference=str(authorization.pk)) from exc
     authorization.code_verifier = temporary.text
     authorization.save(update_fields=["code_verifier"])
     return oauth1.authorization_url(provider, temporary, scopes=authorization.scopes)
@@ -198,7 +305,7 @@ def pushed(authorization: Authorization, provider: Provider, oauth_app: OAuthApp
     except ProviderError as exc:
         health.observe(oauth_app, exc)
         authorization.fail(exc.error, str(exc))
-        raise RequestRefused(str(exc), error=exc.error) from exc
+        raise RequestRefused(str(exc), error=exc.error, reference=str(authorization.pk)) from exc
 
 
 def at_its_hosts(definition: Provider, variables: dict[str, str], oauth_app: OAuthApp) -> Provider:
@@ -297,6 +404,13 @@ def snapshot_of(provider: Provider, oauth_app: OAuthApp, variables: dict[str, st
         "token_endpoint": provider.token_endpoint,
         "issuer": provider.issuer,
     }
+
+
+def state_fingerprint(state: bytes | None, state_json: str | None) -> bytes | None:
+    """By it the console finds the trip of a developer's state: its text, or the JSON that it is."""
+    if state is not None:
+        return fingerprint(state.decode("utf-8", "replace"))
+    return fingerprint(state_json) if state_json is not None else None
 
 
 def flow_of(state: str) -> str:

@@ -10,10 +10,10 @@ from django.views.decorators.debug import sensitive_variables
 from credentials import reconnect
 from credentials.link.answers import token_answer
 from credentials.link.errors import InvalidGrant, InvalidRequest, UnsupportedGrantType
-from credentials.link.flow.callback import give_back
 from credentials.link.flow.caller import authenticated
 from credentials.link.flow.refresh import refreshed
 from credentials.link.forms import ClientAuthentication
+from credentials.link.giving_back import give_back
 from credentials.models import Authorization, Grant, Step
 from credentials.reconnect import ReconnectionRefused
 from oauth_apps.models import FailedAuthentication, OAuthApp
@@ -53,6 +53,7 @@ def handed_over(
         FailedAuthentication.objects.count_one(client=caller.name, address=address)
         log.warning("code_refused", oauth_app=str(oauth_app.pk), replayed=Authorization.objects.knows(code))
         if authorization is not None:
+            authorization.fail("code_refused", "The code was shown with another redirect URI or code verifier.")
             give_back(authorization, oauth_app)
         raise InvalidGrant("The code is unknown, used, expired or bound to something else.")
     grant = authorization.granted()

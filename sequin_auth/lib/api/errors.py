@@ -28,6 +28,7 @@ from typing import Any, ClassVar
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.template.loader import render_to_string
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -36,6 +37,7 @@ FIELD = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 MOST_FIELDS = 100  # that an answer names, of a body that has many more
 OAUTH_PATHS = ("/link/oauth2/token", "/link/oauth2/revoke")
 JSON_PATHS = ("/v1", "/.well-known", *OAUTH_PATHS)
+CALLBACK = "/link/oauth2/callback/"  # what comes there is good once
 
 
 class ApiError(Exception):
@@ -234,7 +236,7 @@ def error_json(request: HttpRequest, error: ApiError) -> JsonResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if wants_json(request.path):
         return error_json(request, refusal(exception) or ApiError())
-    return defaults.bad_request(request, exception)
+    return HttpResponse(page(request, "400.html"), status=400)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -257,8 +259,26 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if wants_json(request.path):
         return error_json(request, error or InternalError())
     if error is None:
-        return defaults.server_error(request)
-    return HttpResponse(UNAVAILABLE_PAGE, status=503, headers={"Cache-Control": "no-store", **error.headers})
+        return HttpResponse(page(request, "500.html"), status=500)
+    headers = {"Cache-Control": "no-store", **error.headers}
+    return HttpResponse(page(request, "503.html"), status=503, headers=headers)
+
+
+def page(request: HttpRequest, template: str) -> str:
+    """Without the context of a request: that would ask a database which may be gone.
+
+    A view that knows where else to go has put it on the request, as `way_back`: a URL, and a host for its name.
+    """
+    is_callback = request.path.startswith(CALLBACK)
+    back, back_to = getattr(request, "way_back", ("", ""))
+    context = {
+        "is_callback": is_callback,
+        "can_reload": request.method in {"GET", "HEAD"} and not is_callback,
+        "back": back,
+        "back_to": back_to,
+        "request_id": _request_id(request),
+    }
+    return render_to_string(template, context)
 
 
 class InternalError(ApiError):
@@ -267,12 +287,6 @@ class InternalError(ApiError):
     status = 500
     code = "internal_error"
     summary = "Something went wrong here. The log has more under this request_id."
-
-
-UNAVAILABLE_PAGE = """<!doctype html>
-<html lang="en"><title>Not available</title>
-<h1>Not available</h1><p>The service cannot answer right now. Please try again in a moment.</p></html>
-"""
 
 
 def _request_id(request: Any) -> str:

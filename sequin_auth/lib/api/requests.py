@@ -15,13 +15,12 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import parse_header_parameters
 
-from sequin_auth.lib.api.errors import URLTooLong, error_json, wants_json
+from sequin_auth.lib.api.errors import CALLBACK, URLTooLong, error_json, wants_json
 
 log = structlog.get_logger("sequin_auth.request")
 
 CHARSETS = {"utf-8", "ascii", "iso8859-1", "cp1252"}  # what HTTP clients name; Java's Latin-1 for plain ASCII forms
 LONGEST_URL = 8190  # bytes; the whole request line may have twice as many
-CALLBACK = "/link/oauth2/callback/"
 START_TOKEN = re.compile(r"^(/link/oauth2/start/).+", re.DOTALL)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -1,0 +1,1 @@
+"""The console's pages of the section Connections, one module a page."""

@@ -1,0 +1,1 @@
+"""How the console writes dates: the same way everywhere, with the time zone named."""
