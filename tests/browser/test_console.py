@@ -86,6 +86,7 @@ def test_a_failed_trip_is_found_and_mended_by_its_timeline(window: Window, demo:
     expect(page.get_by_text("ended here")).to_be_visible()
     expect(page.get_by_text("client id or the client secret", exact=False).first).to_be_visible()
     window.take("failed-trip")
+    assert [*faults(page)] == []
     click(page, "Open the OAuth app")
     page.get_by_text("Replace the secret").click()
     page.get_by_label("Client secret").fill(demo.canaries.add("client_secret", "the-right-secret-of-linear"))
@@ -97,6 +98,7 @@ def test_a_failed_trip_is_found_and_mended_by_its_timeline(window: Window, demo:
     approve(result)
     expect(result.get_by_role("heading", name="Nobody keeps these tokens")).to_be_visible()
     window.take("tried", result)
+    assert [*faults(result)] == []
     click(result, "Keep as a credential", role="button")
 
     expect(result.get_by_role("heading", name="Refresh history")).to_be_visible()
