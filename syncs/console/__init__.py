@@ -1,0 +1,1 @@
+"""The console's pages of the section Syncs, one module a page."""
