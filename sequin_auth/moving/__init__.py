@@ -1,0 +1,1 @@
+"""From one PostgreSQL to another: `manage.py move_database`."""
