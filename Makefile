@@ -8,8 +8,11 @@ unexport PYTHONDONTWRITEBYTECODE  # without bytecode every start compiles Django
 unexport VIRTUAL_ENV  # ours is .venv, whichever one is active
 
 RUN := .venv/bin/python
+PRODUCT := sequin_auth providers oauth_apps credentials syncs manage.py gunicorn.conf.py
+SEMGREP := SEMGREP_SETTINGS_FILE=var/semgrep/settings.yml SEMGREP_LOG_FILE=var/semgrep/log .venv/bin/semgrep scan \
+  --metrics=off --disable-version-check --quiet -j 2 --config lint
 
-.PHONY: install run serve test coverage lint bench
+.PHONY: install run serve test coverage fuzz lint lint-types lint-patterns lint-rest bench
 .DEFAULT_GOAL := run
 
 run: .venv/installed
@@ -26,19 +29,39 @@ test: install lint
 coverage: install
 	$(RUN) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --cov --cov-report=term
 
+fuzz: install
+	$(RUN) -m pytest -n $(JOBS) --hypothesis-profile=long tests/fuzz tests/lib/test_key_ring.py tests/lib/test_api.py tests/security/test_i_fuzz.py
+
 lint: .venv/installed
+	@mkdir -p var/semgrep
+	@$(MAKE) --no-print-directory -j 2 lint-types lint-patterns lint-rest
+
+lint-types:
+	$(RUN) -m mypy
+
+lint-patterns:
+	$(SEMGREP) --error --include '*.py' --include '*.html' --include '*.js' $(PRODUCT) templates static
+
+lint-rest:
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy
 	.venv/bin/lint-imports
+	$(RUN) -m bandit -q -c pyproject.toml -r $(PRODUCT)
+	$(SEMGREP) --test lint
+	$(RUN) manage.py lintmigrations --settings tests.settings_of_linter --project-root-path . --quiet ok ignore
 	$(RUN) manage.py makemigrations --check --dry-run --settings tests.settings
 	$(RUN) manage.py check --settings tests.settings
 
 bench: .venv/installed
 	@$(RUN) -m bench.catalogue
+	@$(RUN) -m bench.start
 	@$(RUN) -m bench.trip
+	@$(RUN) -m bench.reads
 	@$(RUN) -m bench.credentials
 	@$(RUN) -m bench.console
+	@$(RUN) -m bench.syncs
+	@$(RUN) -m bench.growth
+	@$(RUN) -m bench.statements
 
 # uv, if this machine has it; else one of our own, beside the environment, which it would remove itself from.
 .venv/installed: pyproject.toml uv.lock

@@ -2,14 +2,15 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from credentials import health
+from credentials import announcing, health
 from credentials.errors import ClientRefused, CredentialGone, NoAccessToken
 from credentials.models import Credential, Expiry, Failure, Token
-from credentials.refresh import note_unreadable, refreshed
+from credentials.refresh import failures, note_unreadable, refreshed
 from oauth_apps.models import HealthStatus
 from providers import access
 from providers.answers import at
@@ -193,16 +194,23 @@ def is_another_account(credential: Credential, document: Any) -> bool:
     )  # fmt: skip
 
 
+@transaction.atomic
 def note_failure(token: Token, failure: Failure) -> None:
     """Unless there are other tokens by now, or it is no news."""
     this = Token.objects.filter(pk=token.pk, version=token.version).exclude(failure=failure)
-    this.update(failure=failure, failed_at=timezone.now(), failures=1, due_at=None)
+    if before := this.select_for_update().first():
+        this.update(failure=failure, failed_at=timezone.now(), failures=1, due_at=None)
+        announcing.needs_reauthorization(token.pk, before=before)
+        failures.write_down(token.credential, failure)
 
 
+@transaction.atomic
 def note_success(token: Token) -> None:
     """What a check has found before is over. Failures of refreshes are not: the refresh token was not asked about."""
     over = [Failure.CREDENTIALS_REFUSED, Failure.UNREADABLE]
     if not token.has_refresh_token:
         over.append(Failure.REVOKED)
     this = Token.objects.filter(pk=token.pk, version=token.version, failure__in=over)
-    this.update(failure=Failure.NONE, failed_at=None, failures=0, retry_at=None, due_at=F("expires_at"))
+    if before := this.select_for_update().first():
+        this.update(failure=Failure.NONE, failed_at=None, failures=0, retry_at=None, due_at=F("expires_at"))
+        announcing.recovered(token.pk, before=before)

@@ -1,10 +1,12 @@
 """A credential is deleted, by whomever: when it is certain that it is gone here, its tokens go back to the provider."""
 
 import time
+from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import structlog
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from django.views.decorators.debug import sensitive_variables
 
 from credentials.models import Credential
@@ -33,6 +35,13 @@ def revoke_later(instance: Credential, **_: Any) -> None:
         if whole is None:
             return  # somebody else has just deleted it, and gives it back
     transaction.on_commit(Revocation(limit, instance.provider, str(instance.pk), whole), robust=True)
+
+
+def in_use_by(users: Collection[models.Model]) -> str:
+    """How many of what keeps a credential from being deleted, as `2 syncs`."""
+    counts = Counter(type(user) for user in users)
+    names = {kind: (kind._meta.verbose_name, kind._meta.verbose_name_plural) for kind in counts}
+    return " and ".join(f"{count} {names[kind][count > 1]}" for kind, count in counts.items())
 
 
 def is_revocable(credential: Credential) -> bool:

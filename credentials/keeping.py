@@ -8,9 +8,12 @@ from credentials import imports, reconnect
 from credentials.link.giving_back import give_back
 from credentials.models import Authorization, Credential
 from credentials.reconnect import ReconnectionRefused
+from oauth_apps import audit
 from providers.errors import AnswerNotUnderstood
 from providers.kinds import PropertiesNotAccepted
+from sequin_auth.lib import measures
 from sequin_auth.lib.encryption import Unreadable
+from sequin_auth.lib.measures import Name
 
 log = structlog.get_logger("credentials")
 
@@ -40,7 +43,9 @@ def keep(authorization: Authorization) -> Credential:
             raise NotKept("What this trip brought was taken already, or has been erased.")
         try:
             with transaction.atomic():
-                return stored(taken)
+                kept = stored(taken)
+                measures.count(Name.TRIPS, taken.provider, "connected")
+                return kept
         except (ReconnectionRefused, AnswerNotUnderstood, PropertiesNotAccepted, Unreadable, LookupError) as exc:
             refusal: Refusal = exc
             taken.fail(reason_of(exc), in_words(exc))
@@ -63,8 +68,11 @@ def stored(taken: Authorization) -> Credential:
         raise Withdrawn("The OAuth app was disabled meanwhile.")
     grant = taken.granted()
     if taken.credential_id is not None:
-        return Credential.objects.whole().get(pk=reconnect.replace(taken, oauth_app, grant))
-    credential, _ = imports.keep(oauth_app.account, reconnect.as_import(oauth_app, grant))
+        deed, credential = "reconnected", Credential.objects.whole().get(pk=reconnect.replace(taken, oauth_app, grant))
+    else:
+        deed, (credential, _) = "connected", imports.keep(oauth_app.account, reconnect.as_import(oauth_app, grant))
+    detail = f"trip {taken.pk}"
+    audit.record(f"credential.{deed}", account=credential.account_id, to=credential, detail=detail)
     return credential
 
 

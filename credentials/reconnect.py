@@ -16,8 +16,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from credentials import health
-from credentials.imports import Import, apply, as_posted, identity_hash, tokens_of
+from credentials import announcing, health
+from credentials.imported import Import, as_posted, identity_hash, tokens_of
+from credentials.imports import apply
 from credentials.link import start_links
 from credentials.link.answers import credential_properties
 from credentials.models import Authorization, Credential, End, Grant, StartLink, Token
@@ -228,3 +229,4 @@ def renew(credential: Credential, given: Import, trip: Authorization) -> None:
     if not is_same:  # whoever shows the refresh token of before is not to get another account's tokens
         Token.objects.filter(pk=credential.pk).update(previous_fingerprint=None)
     credential.observe(*health.assess(credential, Token.objects.get(pk=credential.pk)))
+    announcing.updated([(credential, stored)])

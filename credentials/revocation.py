@@ -7,7 +7,7 @@ import structlog
 from django.views.decorators.debug import sensitive_variables
 
 from credentials.models import Token
-from providers import oauth2
+from providers import oauth2, wire
 from providers.client import Client
 from providers.errors import ProviderError
 from providers.provider import Provider
@@ -69,9 +69,14 @@ def give_back(
     if not provider.revokes:
         return False
     try:
-        oauth2.revoke(
-            provider, client, access_token=access_token or "", refresh_token=refresh_token or "", properties=properties
-        )
+        with wire.last_moment():
+            oauth2.revoke(
+                provider,
+                client,
+                access_token=access_token or "",
+                refresh_token=refresh_token or "",
+                properties=properties,
+            )
     except ProviderError as exc:
         log.warning("revocation_failed", provider=provider.slug, reason=exc.error)
         return False

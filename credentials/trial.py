@@ -1,8 +1,9 @@
 """
 The trip of one provider through its simulator, in one process and without a server: start, consent, callback, token,
-refresh, revocation. It is how whoever adds a provider sees whether its file will do.
+refresh, revocation. It is how whoever adds a provider sees whether its file will do; what that writes is undone at its
+end. And it is how a sandbox OAuth app gets a credential with nobody there to click.
 
-What it writes is undone at its end, and nothing leaves the process.
+Nothing leaves the process.
 """
 
 import re
@@ -20,7 +21,7 @@ from django.views.decorators.debug import sensitive_variables
 from credentials import imports
 from credentials.api.serializers import CredentialSerializer, OAuthAppsOf
 from credentials.models import Credential
-from credentials.refresh import lease
+from credentials.refresh import leaseholder
 from oauth_apps.models import Account, OAuthApp, RedirectURI
 from providers import oauth2
 from providers.errors import ProviderError
@@ -66,19 +67,34 @@ def try_out(provider: Provider) -> list[tuple[str, str]]:
         raise TrialFailed("start", f"There is no simulator of this provider. {why}")
     with transaction.atomic():
         try:
-            return list(Trial(provider, player.script).steps())
+            account = Account.objects.create(name="Trial")
+            RedirectURI.objects.create(account=account, redirect_uri=REDIRECT_URI)
+            return list(Trial(oauth_app(account, provider), player.script, REDIRECT_URI).steps())
         finally:
             transaction.set_rollback(True)
+
+
+@sensitive_variables()
+def connect(oauth_app: OAuthApp, *, redirect_uri: str) -> Credential:
+    """A credential of `oauth_app`, which is in the sandbox: a made-up end user has agreed. It is kept.
+
+    `redirect_uri`: one that its account has registered; nobody goes there. Raises TrialFailed.
+    """
+    player = script.simulated(oauth_app.provider)
+    if player is None:
+        raise TrialFailed("start", "Its file has no [sandbox] table.")
+    trial = Trial(oauth_app, player.script, redirect_uri)
+    with http.answered_here(trial.deliver):
+        answer = trial.token(code=trial.callback(trial.consent(trial.start())))
+        return trial.kept(answer["credential"])
 
 
 class Trial:
     """One end user's browser, and one developer's server."""
 
-    def __init__(self, provider: Provider, script: Script) -> None:
-        self.provider, self.script = provider, script
-        account = Account.objects.create(name="Trial")
-        RedirectURI.objects.create(account=account, redirect_uri=REDIRECT_URI)
-        self.oauth_app = oauth_app(account, provider)
+    def __init__(self, oauth_app: OAuthApp, script: Script, redirect_uri: str) -> None:
+        self.oauth_app, self.script, self.redirect_uri = oauth_app, script, redirect_uri
+        self.provider = oauth_app.definition
         self.browser = Browser(headers={"host": urlsplit(settings.PUBLIC_URL).netloc})
 
     @sensitive_variables()
@@ -102,7 +118,7 @@ class Trial:
 
     def start(self) -> str:
         """Where the end user is sent."""
-        link = {"client_id": str(self.oauth_app.pk), "redirect_uri": REDIRECT_URI, "state": STATE, "debug": "true"}
+        link = {"client_id": str(self.oauth_app.pk), "redirect_uri": self.redirect_uri, "state": STATE, "debug": "true"}
         return self.location("start", self.get(f"/link/oauth2/start?{urlencode(link)}"))
 
     def consent(self, url: str) -> str:
@@ -159,11 +175,12 @@ class Trial:
             return None, f"not tried: it is refused before the last {seconds} s of the access token's life"
         provider, client = credential.speaking()
         try:
-            tokens = lease.ask(credential, credential.token, provider, client)
+            tokens = leaseholder.ask(credential, credential.token, provider, client)
         except ProviderError as exc:
             raise TrialFailed("refresh", str(exc)) from exc
-        if lease.is_another_account(credential, provider, tokens):
+        if leaseholder.is_another_account(credential, provider, tokens):
             raise TrialFailed("refresh", "The answer names another account.")
+        # nosemgrep: secret-compared-plainly - both are ours: nobody guesses here
         is_new = bool(tokens.refresh_token) and tokens.refresh_token != credential.token.refresh_token
         return tokens, "a new access token" + (" and a new refresh token" if is_new else "")
 

@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from oauth_apps.models import HealthStatus, OAuthApp
 from oauth_apps.registration import SHARED_REGISTRATION
+from oauth_apps.webhooks import events
 from providers import oauth1, oauth2
 from providers.client_authentication import is_private_key
 from providers.errors import (
@@ -67,7 +68,14 @@ def observe(oauth_app: OAuthApp, problem: ProviderError | None) -> None:
     status, notes = _beside_what_stands(oauth_app, status, note)
     is_news = (oauth_app.health_status, oauth_app.health_notes) != (status, notes)
     if is_news or oauth_app.health_time < timezone.now() - FRESH:
-        oauth_app.observe(status, *notes)
+        _write(oauth_app, status, notes)
+
+
+def _write(oauth_app: OAuthApp, status: HealthStatus, notes: list[str]) -> None:
+    if oauth_app.observe(status, *notes):
+        events.announce(
+            events.OAUTH_APP_HEALTH_CHANGED, account=oauth_app.account_id, data=events.oauth_app_data(oauth_app)
+        )
 
 
 def _beside_what_stands(oauth_app: OAuthApp, status: HealthStatus, note: str) -> tuple[HealthStatus, list[str]]:
@@ -115,13 +123,13 @@ def _told(problem: ProviderError) -> tuple[HealthStatus, str]:
 def _not_checkable(oauth_app: OAuthApp, why: str) -> OAuthApp:
     """What was learnt before stays as it is."""
     learnt = [note for note in oauth_app.health_notes if note not in {NOT_CHECKABLE, NOT_TOLD, SIGNS}]
-    oauth_app.observe(HealthStatus(oauth_app.health_status), *learnt, why)
+    _write(oauth_app, HealthStatus(oauth_app.health_status), [*learnt, why])
     return oauth_app
 
 
 def _noted(oauth_app: OAuthApp, status: HealthStatus, note: str) -> OAuthApp:
     status, notes = _beside_what_stands(oauth_app, status, note)
-    oauth_app.observe(status, *notes)
+    _write(oauth_app, status, notes)
     return oauth_app
 
 

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from oauth_apps.models import HealthStatus, OAuthApp
+from oauth_apps.webhooks import events
 from providers import catalogue
 from providers.client_authentication import KeyNotAccepted, accept_private_key, is_private_key
 from providers.provider import Provider
@@ -131,10 +132,15 @@ def begin_health(oauth_app: OAuthApp) -> None:
 
     It is `ok`, unless another account has registered the same client ID already.
     """
+    before = oauth_app.health_status
     oauth_app.health_status, oauth_app.health_notes, oauth_app.health_time = HealthStatus.OK, [], timezone.now()
     is_live = oauth_app.environment == OAuthApp.Environment.LIVE
     if is_live and OAuthApp.objects.squatted_by(oauth_app).exists():
         oauth_app.health_status, oauth_app.health_notes = HealthStatus.WARN, [SHARED_REGISTRATION]
+    if not oauth_app._state.adding and oauth_app.health_status != before:
+        events.announce(
+            events.OAUTH_APP_HEALTH_CHANGED, account=oauth_app.account_id, data=events.oauth_app_data(oauth_app)
+        )
 
 
 class MustStay(Exception):

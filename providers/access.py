@@ -6,7 +6,7 @@ What opens a provider's API, beside the code flow: keys, passwords, signatures, 
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from django.conf import settings
@@ -19,6 +19,7 @@ from providers.client import Client
 from providers.client_authentication import secret_to_send
 from providers.errors import AnswerNotUnderstood, ProviderError, ProviderUnavailable, TokenRequestRejected
 from providers.kinds import CredentialKind
+from providers.measured import measured
 from providers.placeholders import PLACEHOLDER, fill, filled, in_sandbox, names_in
 from providers.properties import ValueNotAccepted, origin
 from providers.provider import Provider
@@ -78,6 +79,12 @@ def sent_with(
     return told
 
 
+def depends_on_properties(kind: CredentialKind) -> bool:
+    """Whether `sent_with` may answer otherwise for one credential of the kind than for another with its variables."""
+    api, provider = _api(kind, kind.provider), kind.provider
+    return bool((api and names_in(api.base_url)) or provider.deployments or provider.own_host)
+
+
 def _scheme(kind: CredentialKind, api: Api | None) -> str:
     """Source: RFC 7617, 2; RFC 5849, 3.5.1; RFC 6750, 2.1, or the catalogue."""
     return {"password": "Basic", "oauth1": "OAuth"}.get(kind.auth) or (api.scheme if api else "Bearer")
@@ -107,6 +114,7 @@ def _user_of(kind: CredentialKind) -> str:
 # ---- access tokens that are minted -----------------------------------------------------------------------------------
 
 
+@measured("mint")
 @sensitive_variables()
 def mint(kind: CredentialKind, client: Client, values: Mapping[str, Any]) -> TokenResponse:
     """A new access token: for the credential's own client id and secret, or for a JWT that the OAuth app signs.
@@ -175,7 +183,7 @@ def check(
     if call.auth == "bearer" and kind.auth == "oauth2" and api and api.query:
         url = wire.with_query(url, {api.query: access_token})
     elif call.auth == "bearer":
-        headers |= _authorization(kind, provider, client, call, url, form, values, access_token)
+        headers |= authorization(kind, provider, client, values, access_token, method=call.method, url=url, form=form)
     dpop_key = dpop.key_of(provider, client, values) if call.auth == "bearer" and kind.auth == "oauth2" else ""
     headers |= dpop.authorization({}, dpop_key, access_token)
 
@@ -205,23 +213,25 @@ def _form(
 
 
 @sensitive_variables()
-def _authorization(
+def authorization(
     kind: CredentialKind,
     provider: Provider,
     client: Client,
-    call: FollowUp,
-    url: str,
-    form: Mapping[str, str] | None,
     values: Mapping[str, Any],
     access_token: str,
+    *,
+    method: Literal["GET", "POST"],
+    url: str,
+    form: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
+    """The headers that open one call of the API; none where its parameters do. `form`: its body, where it is signed."""
     api = _api(kind, provider)
     if kind.declared and kind.auth == "oauth1":
         realm = filled(kind.declared.realm, _account_ids(kind, values))
-        return {"Authorization": oauth1.authorization(call.method, url, keys=_names(values), realm=realm, form=form)}
+        return {"Authorization": oauth1.authorization(method, url, keys=_names(values), realm=realm, form=form)}
     if kind.declared is None and provider.signs_calls:
         token_pair = oauth1.Token(access_token, str(values["token_secret"]))
-        return oauth1.api_authorization(provider, client, call.method, url, token=token_pair, form=form)
+        return oauth1.api_authorization(provider, client, method, url, token=token_pair, form=form)
     if api and api.params:
         return {}
     token = standing_token(kind, values) or access_token

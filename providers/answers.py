@@ -10,7 +10,7 @@ import msgspec
 
 from providers.errors import AnswerNotUnderstood, ProviderError, TokenRequestRejected
 from providers.provider import Provider
-from sequin_auth.lib import http
+from sequin_auth.lib import http, redaction
 
 # RFC 6749, 5.2 and RFC 7009, 2.2.1
 TOKEN_ERRORS = {
@@ -30,19 +30,23 @@ def read_document(answer: http.Response) -> Any:
     if answer.media_type == "application/x-www-form-urlencoded":
         return read_form(answer.content)
     try:
-        return msgspec.json.decode(answer.content.decode("utf-8-sig"))
+        document = msgspec.json.decode(answer.content.decode("utf-8-sig"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         if answer.media_type == "text/plain" and (document := read_form(answer.content)):
             return document
         raise AnswerNotUnderstood("The provider's answer is neither JSON nor a form.") from exc
+    redaction.learn_from(document, more_names=frozenset())
+    return document
 
 
 def read_form(content: bytes) -> dict[str, str]:
     """The pairs of a form, whatever its content type. Raises AnswerNotUnderstood."""
     try:
-        return dict(parse_qsl(content.decode("utf-8"), max_num_fields=100, strict_parsing=True))
+        pairs = dict(parse_qsl(content.decode("utf-8"), max_num_fields=100, strict_parsing=True, errors="strict"))
     except ValueError as exc:
         raise AnswerNotUnderstood("The provider's answer is neither JSON nor a form.") from exc
+    redaction.learn_from(pairs, more_names=frozenset())
+    return pairs
 
 
 def at(document: Any, path: str) -> Any:

@@ -21,6 +21,7 @@ from providers.answers import PRINTABLE, REFUSALS, TOKEN_ERRORS, at, read_docume
 from providers.client import Client
 from providers.client_authentication import secret_to_send
 from providers.errors import AnswerNotUnderstood, CallbackNotAccepted, ProviderError, TokenRequestRejected
+from providers.measured import measured
 from providers.provider import FollowUp, Provider
 from providers.tokens import TokenResponse
 from sequin_auth.lib import http
@@ -152,6 +153,7 @@ def _error_of(provider: Provider, answer: Mapping[str, str]) -> str:
 # ---- the token (RFC 5849, 2.3) ---------------------------------------------------------------------------------------
 
 
+@measured("exchange")
 @sensitive_variables()
 def exchange(
     provider: Provider, client: Client, answer: Mapping[str, str], *, kept: str, repeated: Iterable[str] = ()

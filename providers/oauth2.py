@@ -25,6 +25,7 @@ from providers.errors import (
     ParameterMissing,
     TokenRequestRejected,
 )
+from providers.measured import measured
 from providers.placeholders import filled, named, names_in
 from providers.provider import FollowUp, Provider
 from providers.tokens import TokenResponse, is_success, read_token_response
@@ -134,6 +135,7 @@ def denial(provider: Provider, error: str) -> AuthorizationDenied:
 # ---- token request (RFC 6749, 4.1.3 and 6) ---------------------------------------------------------------------------
 
 
+@measured("exchange")
 @sensitive_variables()
 def exchange_code(
     provider: Provider,
@@ -179,6 +181,7 @@ def _lasting(provider: Provider, client: Client, tokens: TokenResponse) -> Token
     )
 
 
+@measured("refresh")
 @sensitive_variables()
 def refresh(
     provider: Provider,

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from providers.collection import Collection, Discovery
 from providers.placeholders import PLACEHOLDER as PLACEHOLDER
 from providers.placeholders import Binding, filled
 from providers.variables import Variable, VariableNotAccepted
@@ -135,6 +136,9 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     many_accounts: bool = False
     api: Api | None = None
 
+    collections: list[Collection] = []  # what its API lists, for syncs
+    discover: list[Discovery] = []  # likewise, where the customer makes them
+
     variables: dict[str, Variable] = {}
     credential: dict[str, Property] = {}
     kinds: dict[str, Kind] = {}
@@ -186,6 +190,9 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             re.escape(part) for part in re.split(PLACEHOLDER.pattern.replace("(", "(?:"), self.issuer)
         )
         return re.fullmatch(pattern, issuer) is not None
+
+    def collection(self, name: str) -> Collection | None:
+        return next((found for found in self.collections if found.id == name), None)
 
     def identity_properties(self) -> list[str]:
         return [name for name, prop in self.credential.items() if prop.identity]

@@ -67,10 +67,19 @@ class FollowUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     success: Success | None = None  # of a check
 
 
+class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often a credential's API may be called: so many requests in `interval` seconds."""
+
+    allowed_requests: Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+    interval: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 1
+
+
 class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How an access token is sent to the provider's API: as `Authorization: <scheme> …`, in `header`, or in the query.
 
     `params`: what every call carries instead, where there is no token; their values name properties.
+    `limit_headers`: by which the API says how long to wait, beside `Retry-After`. `limit_mark`: what a refusal with
+    status 400 holds, if it is about the number of calls.
     """
 
     base_url: str
@@ -78,6 +87,9 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     header: str = ""
     query: str = ""  # the parameter, where the API takes nothing else (RFC 6750, 2.3 warns of it)
     params: dict[str, str] = {}
+    rate_limit: RateLimit | None = None
+    limit_headers: list[str] = []
+    limit_mark: str = ""
 
 
 class SecondStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -34,6 +34,16 @@ document.addEventListener("input", (event) => {
   if (status) status.textContent = shown ? `${shown} shown` : "None of that name.";
 });
 
+// Return, in a filter that stands in a form which it is no part of, sends nothing.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.closest("[data-filter]:not([name])")) event.preventDefault();
+});
+
+// <div data-scripted hidden>: what is of no use without a script.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const element of document.querySelectorAll("[data-scripted]")) element.hidden = false;
+});
+
 // <select data-submits>: a choice that needs no button; the button beside it goes.
 document.addEventListener("DOMContentLoaded", () => {
   for (const select of document.querySelectorAll("select[data-submits]")) {
@@ -42,7 +52,10 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 });
 
-// The page is hidden until unfold's script runs, so the browser could give nothing the focus by itself.
+// The page is hidden until unfold's script runs, so the browser could give nothing the focus by itself. After a refused
+// form it is at what says why.
 document.addEventListener("alpine:initialized", () => {
-  setTimeout(() => document.querySelector("[autofocus]")?.focus());
+  const refusal = document.querySelector(".error[role=alert]");
+  if (refusal) refusal.tabIndex = -1;
+  setTimeout(() => (document.querySelector("[autofocus]") ?? refusal)?.focus());
 });

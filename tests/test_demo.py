@@ -8,8 +8,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import override_settings
 
-from oauth_apps import api_tokens
-from oauth_apps.models import Account, OAuthApp
+from oauth_apps import api_tokens, audit
+from oauth_apps.models import Account, ApiToken, AuditEvent, OAuthApp
 from providers.sandbox.models import Registration
 from sequin_auth import demo
 
@@ -25,6 +25,26 @@ def test_it_is_made_once() -> None:
     assert again is None
     assert Account.objects.count() == 1
     assert OAuthApp.objects.count() == 4
+
+
+def test_all_that_it_makes_is_written_down(tmp_path: Path) -> None:
+    demo.create()
+    for _ in range(2):
+        demo.configure_example(tmp_path / "example.json", url=URL)
+
+    by = f"manage.py run ({audit.whoever_runs_this()})"
+    rows = AuditEvent.objects.filter(actor=by).order_by("chain", "number")
+    assert [(event.action, event.object_name, event.detail) for event in rows] == [
+        ("account.created", "Demo", ""),
+        ("member.created", "admin in Demo", ""),
+        ("api_token.created", str(ApiToken.objects.get()), "read, write, reveal"),
+        ("oauth_app.created", "Stripe (sandbox)", ""),
+        ("oauth_app.created", "Salesforce (sandbox)", ""),
+        ("oauth_app.created", "HubSpot (sandbox)", ""),
+        ("oauth_app.created", "Slack (sandbox)", ""),
+        ("redirect_uri.created", f"{URL}/callback/:provider", ""),
+        ("user.created", "admin", ""),
+    ]
 
 
 def test_it_leaves_a_user_who_was_there_his_password() -> None:

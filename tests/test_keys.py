@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import uuid
-from base64 import b64encode
+from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
 import pytest
 from django.contrib import admin
 from django.core import checks
@@ -26,14 +27,16 @@ from credentials.models import Authorization, Credential, Expiry, Failure, Token
 from credentials.refresh import spool
 from oauth_apps.models import Account, OAuthApp
 from providers.sandbox.models import Registration
+from sequin_auth.lib.embedded_postgres.server import server_in
 from sequin_auth.lib.encryption import Sealed
 from sequin_auth.management.commands import rotate_keys
+from syncs.models import SyncDatabase
 from tests import settings as test_settings
 from tests.credentials.stored import again, keep, linear_app, linear_credential
 from tests.oauth_apps.conftest import client_of
 
 OLD = test_settings.ENCRYPTION_KEYS  # "test:…", which seals unless a test says otherwise
-NEW = "new:" + b64encode(b"seals-the-secrets-of-the-tests-2").decode()
+NEW = "new:N5CZXFApwLux/a2XSQhWnobA8l8UQ08hvlrWhJ38ex4="
 TOKENS = Tokens(
     access_token="canary-access-2",
     refresh_token="canary-refresh-2",
@@ -43,6 +46,12 @@ TOKENS = Tokens(
     refresh_expires_at=None,
     due_at=None,
 )
+
+
+@pytest.fixture(autouse=True)
+def no_sync_database(db: None) -> None:
+    """The password of the one that other tests have made is sealed as well."""
+    SyncDatabase.objects.all().delete()
 
 
 def run(command: str, *arguments: str) -> tuple[list[str], list[str], bool]:
@@ -75,6 +84,42 @@ def secrets() -> list[str | None]:
 
 def sealing_keys() -> list[str | None]:
     return [vars(app)["client_secret"].key_id for app in OAuthApp.objects.order_by("name")]
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a product whose database has no table, on the server of the tests."""
+    server = server_in(Path(test_settings.VAR_DIR) / "postgres")
+    server.start()
+    name = f"empty_{os.getpid()}"
+    with psycopg.connect(server.uri("postgres"), autocommit=True) as superuser:
+        superuser.execute(f"CREATE DATABASE {name}".encode())
+        yield os.environ | {
+            "DATABASE_URL": server.uri(name),
+            "VAR_DIR": str(tmp_path_factory.mktemp("var")),
+            "DJANGO_SETTINGS_MODULE": "sequin_auth.settings",
+        }
+        superuser.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+# No database
+
+
+@pytest.mark.parametrize(
+    "command", [["keys", "status"], ["create_account", "Arrakis"], ["rotate_keys"], ["audit", "verify"]]
+)
+def test_a_database_that_is_not_migrated_is_called_so(command: list[str], empty_database: dict[str, str]) -> None:
+    started = subprocess.run(
+        [sys.executable, "manage.py", *command],
+        check=False,
+        env=empty_database,
+        cwd=test_settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (started.returncode, started.stdout) == (1, "")
+    assert started.stderr == "manage.py: The database is not migrated. Run `manage.py migrate` first.\n"
 
 
 # No start

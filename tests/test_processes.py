@@ -10,7 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sequin_auth import processes
 from sequin_auth.processes import AlreadyRunning, ProcessEnded, Processes, is_alive
+from tests.real.machine import until
 
 ROOT = Path(__file__).resolve().parent.parent
 WAITS = [sys.executable, "-S", "-c", "import time; print(flush=True); time.sleep(600)"]
@@ -19,6 +21,12 @@ STUBBORN = [
     "-S",
     "-c",
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)",
+]
+WAITS_FOR_A_CHILD = [
+    sys.executable,
+    "-S",
+    "-c",
+    "import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', 'import time; time.sleep(600)'])",
 ]
 STARTER = """
 import subprocess, sys
@@ -30,6 +38,52 @@ with Processes(Path(sys.argv[1]), grace=0.1) as processes:
     print(child.pid, flush=True)
     processes.wait()
 """
+FORKER = """
+import os, signal, sys, time
+from pathlib import Path
+import psutil
+from sequin_auth import processes
+from sequin_auth.processes import InChild, Processes, interrupt_on_signals
+
+lock, what = Path(sys.argv[1]), sys.argv[2]
+processes.AT_ONCE = 0.0
+
+def tell():
+    files = [file.path for file in psutil.Process().open_files()]
+    handled = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    comm = Path("/proc/self/comm").read_text().strip()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    stdin = os.readlink("/proc/self/fd/0")
+    print(os.getpid(), os.getsid(0) == os.getpid(), str(lock) in files, handled == [signal.SIG_DFL] * 2, comm)
+    print(stdin, sorted(blocked), flush=True)
+    time.sleep(600)
+
+def fail():
+    raise SystemExit(3)
+
+try:
+    interrupt_on_signals()
+    with Processes(lock, grace=0.1) as running:
+        work = {"tell": tell, "fail": fail}[what]
+        running.fork("child", work, again="again" in sys.argv, title="sequin-child-of-ours")
+        running.wait()
+except KeyboardInterrupt:
+    sys.exit(0)
+except InChild as child:
+    work = child.work
+work()
+"""
+
+
+def forker(lock: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """A process that forks another one."""
+    command = [sys.executable, "-c", FORKER, str(lock), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def lines_of(process: "subprocess.Popen[str]", count: int) -> list[str]:
+    assert process.stdout is not None
+    return [process.stdout.readline().strip() for _ in range(count)]
 
 
 def started(running: Processes, name: str, command: list[str]) -> psutil.Process:
@@ -54,6 +108,32 @@ def test_when_one_ends_it_says_how_and_the_others_are_ended(lock: Path) -> None:
             running.wait()
 
     assert not is_alive(other)
+
+
+def test_one_that_is_to_run_again_does_and_what_it_had_started_is_gone(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "AT_ONCE", 0.0)
+    with Processes(lock) as running:
+        other, first = started(running, "other", WAITS), running.start("worker", WAITS_FOR_A_CHILD, again=True)
+        until(psutil.Process(first.pid).children, what="it has started one itself")
+        (grandchild,) = psutil.Process(first.pid).children()
+        first.kill()
+
+        running.wait(until=lambda: running._running["worker"].pid != first.pid)
+
+        until(lambda: not is_alive(grandchild), what="it is gone")
+        assert is_alive(other)
+        second = psutil.Process(running._running["worker"].pid)
+    assert not is_alive(second)
+
+
+def test_one_that_ends_at_once_is_not_started_again(lock: Path) -> None:
+    with Processes(lock) as running:
+        running.start("worker", [sys.executable, "-S", "-c", "raise SystemExit(3)"], again=True)
+
+        with pytest.raises(ProcessEnded, match=r"^The worker has ended \(exit 3\)"):
+            running.wait()
 
 
 def test_whoever_does_not_end_when_asked_is_killed(lock: Path) -> None:
@@ -114,3 +194,56 @@ def test_waiting_ends_when_the_condition_holds(lock: Path) -> None:
         running.wait(until=lambda: time.monotonic() - started_at > 0.2)
 
     assert time.monotonic() - started_at > 0.2
+
+
+# ---- forked ----------------------------------------------------------------------------------------------------------
+
+
+def test_one_that_is_forked_and_ends_at_its_first_look_is_reported(lock: Path) -> None:
+    parent = forker(lock, "fail")
+
+    _, said = parent.communicate(timeout=30)
+
+    assert parent.returncode == 1
+    assert said.splitlines()[-1] == (
+        "sequin_auth.processes.ProcessEnded: The child has ended (exit 3), and everything else with it."
+    )
+
+
+def test_one_that_is_forked_has_nothing_of_its_parents_but_what_it_has_read(lock: Path) -> None:
+    """A session of its own, no lock, no handler that would take its signals for the parent's, its own name."""
+    parent = forker(lock, "tell")
+
+    first, second = lines_of(parent, 2)
+    pid = first.split()[0]
+    parent.send_signal(signal.SIGTERM)
+    _, said = parent.communicate(timeout=30)
+
+    assert first == f"{pid} True False True sequin-child-of"
+    assert second == "/dev/null []"
+    assert (parent.returncode, said) == (0, "")
+    assert not psutil.pid_exists(int(pid))
+
+
+def test_one_that_is_forked_is_forked_again_when_it_dies(lock: Path) -> None:
+    parent = forker(lock, "tell", "again")
+    first = int(lines_of(parent, 2)[0].split()[0])
+
+    os.kill(first, signal.SIGKILL)
+
+    second = int(lines_of(parent, 2)[0].split()[0])
+    parent.send_signal(signal.SIGTERM)
+    _, said = parent.communicate(timeout=30)
+    assert said == "The child has ended (signal 9) and is started again.\n"
+    assert not psutil.pid_exists(second)
+
+
+def test_kill_9_takes_one_that_is_forked_along(lock: Path) -> None:
+    parent = forker(lock, "tell")
+    child = psutil.Process(int(lines_of(parent, 2)[0].split()[0]))
+
+    parent.kill()
+    parent.communicate(timeout=30)
+
+    with Processes(lock):
+        assert not is_alive(child)

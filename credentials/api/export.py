@@ -18,6 +18,12 @@ log = structlog.get_logger("credentials")
 BATCH = 100
 
 
+def number_of(credentials: QuerySet[Credential]) -> str:
+    """For the audit log: "3 credentials"."""
+    count = credentials.count()
+    return f"{count} credential{'' if count == 1 else 's'}"
+
+
 @sensitive_variables()
 def lines(credentials: QuerySet[Credential]) -> Iterator[bytes]:
     """The newest first. A credential whose seal does not open is a line that says so, and the rest goes on."""

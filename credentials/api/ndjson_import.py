@@ -1,13 +1,14 @@
 """
-The rows of an export, taken in again: one JSON object a line, read as they come, judged and written one by one.
+The rows of an export, taken in again: one JSON object a line, read as they come, judged one by one, and written some
+at a time, in one transaction.
 
 What is wrong with one line keeps no other from being written, and is told with the line's number.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.http import HttpRequest
 from django.utils.http import parse_header_parameters
 from django.views.decorators.debug import sensitive_variables
@@ -15,17 +16,19 @@ from rest_framework import serializers
 
 from credentials import imports
 from credentials.api.serializers import NO_SUCH_APP, OAuthAppsOf, RowSerializer, fields_of
-from credentials.imports import Import
+from credentials.imported import Import
+from credentials.imports import Kept
 from credentials.link.forms import canonical_uuid
-from credentials.models import Credential
-from oauth_apps.models import Account
+from oauth_apps import audit
+from oauth_apps.models import Account, AuditEvent
 from providers.kinds import PropertiesNotAccepted
-from sequin_auth.lib.api.errors import ApiError, Invalid, NotJSON, TooLarge, refusal
+from sequin_auth.lib.api.errors import ApiError, DeletedMeanwhile, Invalid, NotJSON, TooLarge, refusal
 from sequin_auth.lib.api.parsing import MAX_BYTES, parse_json
 
 MEDIA_TYPE = "application/x-ndjson"
 MOST_ERRORS = 1000
 PIECE = 64 * 1024  # bytes
+TOGETHER = 20  # lines in a transaction: many share its cost, and few rows are locked, for some hundredths of a second
 
 
 class LineTooLong(ApiError):
@@ -57,31 +60,84 @@ class Readable(Protocol):
 
 @sensitive_variables()
 def import_lines(account: Account, stream: Readable) -> dict[str, Any]:
-    """Import every line of `stream`, each in a transaction of its own. Returns the report.
+    """Import every line of `stream`. Returns the report.
 
     A credential that is there already takes what is newer; empty lines are passed over.
     """
-    report, oauth_apps, number = Report(), OAuthAppsOf(account), 0
+    report, number, waiting, size = Report(), 0, list[Line](), 0
+    serializer = RowSerializer(context={"oauth_apps": OAuthAppsOf(account)})  # of all: making its fields takes longest
+    broken_off: BrokenOff | None = None
     try:
         for number, line in enumerate(lines_of(stream), start=1):
             if line.strip():
-                import_line(oauth_apps, number, line, report)
+                waiting.append(read_line(serializer, number, line))
+                size += len(line)
+            if len(waiting) == TOGETHER or size > MAX_BYTES:
+                import_together(account, waiting, report)
+                waiting, size = [], 0
     except BrokenOff as exc:
+        broken_off = exc
+    import_together(account, waiting, report)
+    if broken_off:
         number += 1
-        report.refuse(number, exc)
+        report.refuse(number, broken_off)
+    audit.record("credential.imported", account=account, named=f"{number} lines", detail=report.in_words())
     return report.as_dict(lines=number)
 
 
 @sensitive_variables()
-def import_line(oauth_apps: OAuthAppsOf, number: int, line: bytes, report: "Report") -> None:
-    row: dict[str, Any] = {}
+def import_together(account: Account, lines: Sequence["Line"], report: "Report") -> None:
+    """All in one transaction; if that fails as a whole, each in one of its own."""
     try:
-        row = row_of(line)
-        is_new = kept(oauth_apps.account, judged(oauth_apps, row))
+        keep_together(account, lines)
+    except DatabaseError:
+        for line in lines:
+            keep_together(account, [line])
+    for line in lines:
+        if line.error is None:
+            report.count(is_new=line.is_new)
+        else:
+            report.refuse(line.number, line.error, credential_id=line.credential_id)
+
+
+@sensitive_variables()
+def keep_together(account: Account, lines: Sequence["Line"]) -> None:
+    """What is wrong with one line is noted in it, and undoes nothing of the others.
+
+    Raises DatabaseError if that is for all of them: the commit fails, or two imports wait for each other.
+    """
+    rows = [(line, line.given) for line in lines if line.given is not None]
+    events: list[AuditEvent] = []
+    try:
+        with transaction.atomic():
+            outcomes = imports.keep_all(account, [given for _, given in rows])
+            for (line, _), outcome in zip(rows, outcomes, strict=True):
+                if isinstance(outcome, PropertiesNotAccepted):
+                    line.error = Invalid(fields_of(outcome))
+                    line.error.__cause__ = outcome
+                else:
+                    line.is_new, line.error = outcome.is_new, None
+                    events.append(event_of(account, outcome))
+            audit.write(events)  # last, since it locks the end of the account's chain
+    except IntegrityError as exc:  # told by the commit
+        if len(lines) > 1:
+            raise
+        (line,) = lines
+        names_app = line.given is not None and line.given.oauth_app is not None
+        line.error = Invalid({"oauth_app_id": [NO_SUCH_APP]}) if names_app else DeletedMeanwhile()
+        line.error.__cause__ = exc
+
+
+@sensitive_variables()
+def read_line(serializer: RowSerializer, number: int, text: bytes) -> "Line":
+    line = Line(number)
+    try:
+        row = row_of(text)
+        line.credential_id = row.get("id")
+        line.given = judged(serializer, row)
     except (ApiError, serializers.ValidationError) as exc:
-        report.refuse(number, refusal(exc) or ApiError(), credential_id=row.get("id"))
-    else:
-        report.count(is_new=is_new)
+        line.error = refusal(exc) or ApiError()
+    return line
 
 
 @sensitive_variables()
@@ -101,29 +157,30 @@ def row_of(line: bytes) -> dict[str, Any]:
 
 
 @sensitive_variables()
-def judged(oauth_apps: OAuthAppsOf, row: dict[str, Any]) -> Import:
+def judged(serializer: RowSerializer, row: dict[str, Any]) -> Import:
     """Raises NotExported, ValidationError."""
     if "error" in row and "properties" not in row:
         raise NotExported
-    serializer = RowSerializer(data=row, context={"oauth_apps": oauth_apps})
-    serializer.is_valid(raise_exception=True)
-    given: Import = serializer.validated_data
+    given: Import = serializer.run_validation(row)
     return given
 
 
-@sensitive_variables()
-def kept(account: Account, given: Import) -> bool:
-    """Whether it is new. Raises Invalid, with nothing written."""
-    try:
-        with transaction.atomic():
-            credential, is_new = imports.keep(account, given)
-            if given.id not in {None, credential.pk} and Credential.objects.of(account).filter(pk=given.id).exists():
-                raise PropertiesNotAccepted({"id": ["Belongs to another credential."]})
-    except PropertiesNotAccepted as exc:
-        raise Invalid(fields_of(exc)) from exc
-    except IntegrityError as exc:  # told by the commit
-        raise Invalid({"oauth_app_id": [NO_SUCH_APP]}) from exc
-    return is_new
+def event_of(account: Account, kept: Kept) -> AuditEvent:
+    """Not written yet."""
+    deed = "credential.created" if kept.is_new else "credential.replaced"
+    detail = f"{kept.credential.kind}, of an import"
+    return audit.event(deed, account=account, to=kept.credential, detail=detail)
+
+
+class Line:
+    """One that is not empty: what it holds, or what is wrong with it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.credential_id: Any = None  # as it stands there
+        self.given: Import | None = None
+        self.error: ApiError | None = None
+        self.is_new = False
 
 
 class Report:
@@ -146,6 +203,9 @@ class Report:
         is_id = isinstance(credential_id, str) and canonical_uuid(credential_id) is not None
         told = {"line": line} | ({"id": credential_id} if is_id else {})
         self.errors.append({**told, "code": error.code, "summary": error.summary, **error.members})
+
+    def in_words(self) -> str:
+        return f"{self.created} created, {self.updated} replaced, {self.refused} refused"
 
     def as_dict(self, *, lines: int) -> dict[str, Any]:
         return {

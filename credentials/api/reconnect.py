@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.shortcuts import get_object_or_404
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -13,6 +14,7 @@ from credentials.api.start_auth import StartLinkSerializer, made, refuse_unregis
 from credentials.link import start_links
 from credentials.models import Credential, End
 from credentials.reconnect import NotReconnectable
+from oauth_apps import audit
 from oauth_apps.api.account_view import AccountView
 from sequin_auth.lib.api.errors import Conflict, Invalid
 from sequin_auth.lib.api.fields import TextField
@@ -43,6 +45,7 @@ class ReconnectSerializer(StartLinkSerializer):
 
 
 class Reconnect(AccountView):
+    @transaction.atomic
     def post(self, request: Request, credential_id: UUID) -> Response:
         mine = Credential.objects.of(self.account(request)).select_related("oauth_app")
         credential = get_object_or_404(mine, pk=credential_id)
@@ -66,4 +69,5 @@ class Reconnect(AccountView):
             any_identity=wanted["identity"] == "any",
             ends_at=End.REDIRECT_URI if wanted["redirect_uri"] else End.PAGE,
         )
+        audit.record("credential.reconnect_link_made", account=credential.account_id, to=credential)
         return made(link)

@@ -1,8 +1,7 @@
 """A credential as `/v1` shows it, and as an export holds it. They differ in one thing: what stands for a secret."""
 
 import json
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.views.decorators.debug import sensitive_variables
@@ -12,13 +11,25 @@ from credentials.models import Credential, Expiry
 from oauth_apps.api.serializers import OAuthAppSerializer
 from providers import kinds
 from sequin_auth.lib.api import PROPERTY_MASK
-from sequin_auth.lib.api.fields import TimestampField
+from sequin_auth.lib.api.fields import timestamp
 
 ASSUMED = (Expiry.CATALOGUE, Expiry.POLICY)  # ends that the provider has not told: they are none of its properties
 
 
 def representation(credential: Credential) -> dict[str, Any]:
-    """The members of an answer, in their order. Opens no seal, and needs neither the provider nor the kind."""
+    return representations([credential])[0]
+
+
+def representations(credentials: Sequence[Credential]) -> list[dict[str, Any]]:
+    """Of a page of a list. Its credentials share OAuth apps, which are the dearest part: each is made once."""
+    oauth_apps = {row.oauth_app.pk: row.oauth_app for row in credentials if row.oauth_app}
+    shown = OAuthAppSerializer(list(oauth_apps.values()), many=True).data
+    by_id = dict(zip(oauth_apps, shown, strict=True))
+    return [members(row, by_id[row.oauth_app.pk] if row.oauth_app else None) for row in credentials]
+
+
+def members(credential: Credential, oauth_app: dict[str, Any] | None) -> dict[str, Any]:
+    """Of an answer, in their order. Opens no seal, and needs neither the provider nor the kind."""
     token = credential.token
     return {
         "id": str(credential.pk),
@@ -26,14 +37,14 @@ def representation(credential: Credential) -> dict[str, Any]:
         "kind": credential.kind,
         "name": credential.name,
         "oauth_app_id": oauth_app_id(credential),
-        "oauth_app": OAuthAppSerializer(credential.oauth_app).data if credential.oauth_app else None,
+        "oauth_app": oauth_app,
         "properties": properties(credential, masks(credential)),
         "scopes": {
             "requested": credential.scopes_requested,
             "granted": credential.scopes_granted,
             "missing": health.missing_of(credential),
         },
-        "expires_at": timestamp(token.expires_at),
+        "expires_at": timestamp(token.expires_at) if token.expires_at else None,
         "expires_at_source": token.expiry_source or None,
         "health": of_health(credential),
         "metadata": credential.metadata,
@@ -59,10 +70,6 @@ def exported(credential: Credential) -> dict[str, Any]:
 
 def oauth_app_id(credential: Credential) -> str | None:
     return str(credential.oauth_app_id) if credential.oauth_app_id else None
-
-
-def timestamp(time: datetime | None) -> str | None:
-    return TimestampField().to_representation(time) if time else None
 
 
 def of_health(credential: Credential) -> dict[str, Any]:
@@ -96,9 +103,9 @@ def of_token(credential: Credential) -> dict[str, Any]:
     token = credential.token
     told = {"scope": token.scope, "token_type": token.token_type}
     if token.expires_at is not None and token.expiry_source not in ASSUMED:
-        told["expires_at"] = TimestampField().to_representation(token.expires_at)
+        told["expires_at"] = timestamp(token.expires_at)
     if token.refresh_expires_at is not None:
-        told["refresh_token_expires_at"] = TimestampField().to_representation(token.refresh_expires_at)
+        told["refresh_token_expires_at"] = timestamp(token.refresh_expires_at)
     return {name: value for name, value in told.items() if value}
 
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from rest_framework import serializers
 
-from credentials.imports import Import, as_posted
+from credentials.imported import Import, as_posted
 from credentials.link.forms import canonical_uuid
 from oauth_apps.models import Account, OAuthApp
 from providers import kinds
@@ -25,6 +25,10 @@ def name_field() -> TextField:
     return TextField(max_length=200, required=False, allow_blank=True)
 
 
+# Those that stand among the properties, and are none
+KIND_AND_NAME = (("kind", TextField(max_length=LONGEST_KIND)), ("name", name_field()))
+
+
 class PropertiesField(serializers.Field[Any, Any, Any, Any]):
     """An object, with a `kind` that judges the rest."""
 
@@ -35,7 +39,7 @@ class PropertiesField(serializers.Field[Any, Any, Any, Any]):
         if not isinstance(data, dict):
             self.fail("invalid")
         errors = {}
-        for name, field in (("kind", TextField(max_length=LONGEST_KIND)), ("name", name_field())):
+        for name, field in KIND_AND_NAME:
             try:
                 if name in data:
                     field.run_validation(data[name])
@@ -57,10 +61,12 @@ class OAuthAppsOf:
         oauth_app_id = canonical_uuid(text)
         if oauth_app_id is None:
             return None
-        mine = OAuthApp.objects.of(self.account)
-        if oauth_app_id not in self.known and (found := mine.filter(pk=oauth_app_id).first()):
+        if oauth_app_id not in self.known and (found := self._looked_up(oauth_app_id)):
             self.known[oauth_app_id] = found
         return self.known.get(oauth_app_id)
+
+    def _looked_up(self, oauth_app_id: UUID) -> OAuthApp | None:
+        return OAuthApp.objects.of(self.account).filter(pk=oauth_app_id).first()
 
 
 class CredentialSerializer(StrictSerializer):

@@ -4,12 +4,14 @@ import json
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from credentials.link import start_links
 from credentials.link.forms import canonical_uuid
+from oauth_apps import audit
 from oauth_apps.api.account_view import AccountView
 from oauth_apps.models import OAuthApp
 from oauth_apps.redirect_uris import MAX_LENGTH
@@ -43,7 +45,7 @@ class StartLinkSerializer(StrictSerializer):
 
     def validate_scope(self, value: str) -> str:
         try:
-            return " ".join(accept_scopes(value.replace(",", " ").split(" ")))
+            return " ".join(accept_scopes([scope for scope in value.replace(",", " ").split(" ") if scope]))
         except ValidationError as exc:
             raise serializers.ValidationError(exc.messages) from exc
 
@@ -70,6 +72,7 @@ class StartAuthSerializer(StartLinkSerializer):
 class StartAuth(AccountView):
     """POST: a link of single use; nothing of what it was made with can be changed by whoever opens it."""
 
+    @transaction.atomic
     def post(self, request: Request) -> Response:
         serializer = StartAuthSerializer(data=body(request))
         serializer.is_valid(raise_exception=True)
@@ -84,6 +87,7 @@ class StartAuth(AccountView):
             scope=wanted.get("scope", ""),
             state=wanted.get("state", start_links.NOT_SENT),
         )
+        audit.record("oauth_app.start_link_made", account=oauth_app.account_id, to=oauth_app)
         return made(link)
 
     def oauth_app(self, request: Request, oauth_app_id: str) -> OAuthApp:

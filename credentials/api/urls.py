@@ -1,6 +1,6 @@
 """Below `/v1/`."""
 
-from credentials.api import views
+from credentials.api import reads, views
 from credentials.api.access_token import access_token
 from credentials.api.reconnect import Reconnect
 from credentials.api.start_auth import StartAuth
@@ -14,6 +14,7 @@ urlpatterns = [
     *both("credentials/start-auth", StartAuth.as_view(), name="start-auth"),
     *both("credentials/export", views.CredentialExport.as_view(), name="credentials-export"),
     *both("credentials/import", views.CredentialImport.as_view(), name="credentials-import"),
+    *both("events/reads", reads.ReadList.as_view(), name="reads"),
     *both(ONE, views.CredentialDetail.as_view(), name="credential"),
     *both(f"{ONE}/access-token", access_token, name="access-token"),
     *both(f"{ONE}/check", views.CredentialCheck.as_view(), name="credential-check"),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError, QuerySet, RestrictedError
+from django.db.models import QuerySet, RestrictedError
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -17,17 +17,20 @@ from rest_framework.response import Response
 from credentials import checks, imports
 from credentials.api import export
 from credentials.api.ndjson_import import MEDIA_TYPE, Upload, import_lines
-from credentials.api.representation import representation
+from credentials.api.representation import representation, representations
 from credentials.api.serializers import NO_SUCH_APP, ChangesSerializer, CredentialSerializer, OAuthAppsOf, fields_of
+from credentials.deletion import in_use_by
 from credentials.link.forms import canonical_uuid
 from credentials.models import Credential, CredentialQuerySet
+from oauth_apps import audit
 from oauth_apps.api.account_view import AccountView
+from oauth_apps.deletion import dependants_gone
 from oauth_apps.models import ApiToken, HealthStatus
 from providers.kinds import PropertiesNotAccepted
 from sequin_auth.lib.api import CursorPagination, client_address
 from sequin_auth.lib.api.errors import Conflict, Invalid
 from sequin_auth.lib.api.fields import with_metadata
-from sequin_auth.lib.api.views import body
+from sequin_auth.lib.api.views import body, read_flag
 
 log = structlog.get_logger("credentials")
 
@@ -51,13 +54,16 @@ class CredentialList(CredentialView):
 
     def get(self, request: Request) -> Response:
         pages = CursorPagination()
-        rows = pages.paginate_queryset(filtered(self.credentials(request), request), request)
-        return pages.get_paginated_response([representation(row) for row in rows])
+        credentials = Credential.objects.of(self.account(request)).page()
+        rows = pages.paginate_queryset(filtered(credentials, request), request)
+        return pages.get_paginated_response(representations(rows))
 
     def post(self, request: Request) -> Response:
         try:
             return self.once(request, lambda: self.create(request))
         except IntegrityError as exc:  # told by the commit
+            if body(request).get("oauth_app_id") is None:
+                raise
             raise Invalid({"oauth_app_id": [NO_SUCH_APP]}) from exc
 
     @sensitive_variables()
@@ -69,10 +75,14 @@ class CredentialList(CredentialView):
             credential, is_new = imports.keep(account, serializer.validated_data)
         except PropertiesNotAccepted as exc:
             raise Invalid(fields_of(exc)) from exc
+        deed = "credential.created" if is_new else "credential.replaced"
+        audit.record(deed, account=account, to=credential, detail=credential.kind)
         return Response(representation(credential), status=201 if is_new else 200)
 
 
 class CredentialDetail(CredentialView):
+    query_parameters: ClassVar = {"DELETE": ("cascade",)}
+
     def get(self, request: Request, credential_id: UUID) -> Response:
         return Response(representation(self.credential(request, credential_id)))
 
@@ -86,14 +96,24 @@ class CredentialDetail(CredentialView):
                 setattr(credential, name, value)
             credential.updated_at = timezone.now()
             credential.save(update_fields=[*serializer.validated_data, "updated_at"])
+            changed = ", ".join(serializer.validated_data)
+            audit.record("credential.changed", account=credential.account_id, to=credential, detail=changed)
         return Response(representation(credential))
 
     def delete(self, request: Request, credential_id: UUID) -> Response:
+        cascade = read_flag(request, "cascade")
         try:
             with transaction.atomic():
-                self.locked(request, credential_id).delete()
-        except (ProtectedError, RestrictedError) as exc:
-            raise Conflict("This credential is in use.", code="in_use") from exc
+                credential = self.locked(request, credential_id)
+                events = [audit.event("credential.deleted", account=credential.account_id, to=credential)]
+                if cascade:
+                    events += dependants_gone(credential)
+                credential.delete()
+                audit.write(events)
+        except RestrictedError as exc:
+            users = in_use_by(exc.restricted_objects)
+            told = f"This credential is used by {users}: delete what uses it first, or with it by ?cascade=true."
+            raise Conflict(told, code="credential_in_use") from exc
         return Response({"id": str(credential_id), "deleted": True})
 
 
@@ -101,7 +121,9 @@ class CredentialCheck(CredentialView):
     """Asks the provider; what it says is in the health of the answer."""
 
     def post(self, request: Request, credential_id: UUID) -> Response:
-        checks.check(self.credential(request, credential_id))
+        credential = self.credential(request, credential_id)
+        checks.check(credential)
+        audit.record("credential.checked", account=credential.account_id, to=credential)
         return Response(representation(self.credential(request, credential_id)))
 
 
@@ -115,6 +137,9 @@ class CredentialExport(CredentialView):
         token = cast(ApiToken, request.auth)
         client = client_address(request)
         log.info("credentials_exported", account=str(token.account_id), api_token=str(token.pk), client=client)
+        sifted = ", ".join(f"{name}={request.query_params[name]}" for name in FILTERS if name in request.query_params)
+        named = export.number_of(credentials)
+        audit.record("credential.exported", account=token.account_id, named=named, detail=sifted)
         return StreamingHttpResponse(export.lines(credentials), content_type=MEDIA_TYPE)
 
 

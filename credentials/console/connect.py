@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -20,7 +21,7 @@ from django.views.decorators.debug import sensitive_variables
 from credentials import checks, health, imports
 from credentials.checks import NOT_CALLED, NOT_CHECKABLE, NOT_UNDERSTOOD, UNREACHED, Finding
 from credentials.console.connect_forms import TripForm, TypedForm
-from credentials.imports import Import
+from credentials.imported import Import
 from credentials.link import start_links
 from credentials.link.forms import canonical_uuid
 from credentials.link.start_links import Link
@@ -261,7 +262,15 @@ def connected(request: HttpRequest, form: TypedForm, given: Import) -> Credentia
     name = given.kind.provider.name
     try:
         findings = findings_of(form.account, given)
-        credential, is_new = imports.keep(form.account, given)
+        with transaction.atomic():
+            credential, is_new = imports.keep(form.account, given)
+            audit.record(
+                "credential.connected",
+                by=actor_of(request),
+                account=form.account,
+                to=credential,
+                detail=f"{given.kind.name}, {'new' if is_new else 'in the place of what was kept of it'}",
+            )
     except Refused as exc:
         form.add_error(None, str(exc))
         return None
@@ -272,13 +281,6 @@ def connected(request: HttpRequest, form: TypedForm, given: Import) -> Credentia
         form.add_error(None, APP_UNREADABLE)
         return None
     checks.write_down(credential, findings)
-    audit.record(
-        "credential.connected",
-        by=actor_of(request),
-        account=form.account,
-        to=credential,
-        detail=f"{given.kind.name}, {'new' if is_new else 'in the place of what was kept of it'}",
-    )
     if findings:
         now = health.moment(timezone.now())
         messages.warning(request, " ".join(["Kept.", *(note.format(provider=name, now=now) for _, note in findings)]))

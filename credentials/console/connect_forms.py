@@ -12,7 +12,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from credentials.api.serializers import CredentialSerializer, OAuthAppsOf
 from credentials.api.start_auth import accepted_variables
-from credentials.imports import Import
+from credentials.imported import Import
 from oauth_apps.console.variable_field import TYPED_AS_IT_IS, variable_field
 from oauth_apps.models import Account, OAuthApp
 from oauth_apps.registration import MAX_SCOPE, accept_scopes

@@ -5,8 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import NestedObjects
 from django.contrib.admin.views.main import SEARCH_VAR
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models import RestrictedError
 from django.http import (
     Http404,
     HttpRequest,
@@ -34,8 +36,9 @@ from credentials.link.start_links import Link
 from credentials.models import Credential, End
 from credentials.reconnect import NotReconnectable
 from credentials.refresh import note_unreadable, refreshed
-from credentials.refresh.lease import is_too_early
-from oauth_apps.console.base import LookedAt
+from credentials.refresh.prospects import is_too_early
+from oauth_apps import audit
+from oauth_apps.console.base import LookedAt, actor_of
 from oauth_apps.console.health_badge import badge, is_unchecked
 from oauth_apps.console.own_password import user_of
 from oauth_apps.models import HealthStatus
@@ -186,7 +189,8 @@ class CredentialAdmin(LookedAt):
         return HttpResponseRedirect(self.url_of(credential))
 
     def check_now(self, request: HttpRequest, credential: Credential) -> HttpResponse:
-        checks.check(credential)
+        with audit.acting_as(actor_of(request)):
+            checks.check(credential)
         self.record(request, "checked", credential)
         found = self.mine(request, credential.pk)
         status = HealthStatus(found.health_status)
@@ -199,9 +203,9 @@ class CredentialAdmin(LookedAt):
         version = credential.token.version
         if not detail.Shown(credential, detail.CredentialForm()).is_refreshable:
             return self.back(request, credential, messages.WARNING, NOTHING_TO_REFRESH)
-        self.record(request, "refreshed", credential)
         try:
-            token = refreshed(credential, force=True)
+            with audit.acting_as(actor_of(request)):
+                token = refreshed(credential, force=True)
         except Unreadable:
             note_unreadable(credential)
             return self.back(request, credential, messages.ERROR, reveal.UNREADABLE)
@@ -268,9 +272,18 @@ class CredentialAdmin(LookedAt):
         messages.success(request, f"{obj_display} is deleted.")
         return HttpResponseRedirect(reverse("admin:credentials_credential_changelist"))
 
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        try:
+            with transaction.atomic():
+                return super().delete_view(request, object_id, extra_context)
+        except RestrictedError:  # by something that came while somebody confirmed
+            return HttpResponseRedirect(request.path)
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Its tokens and trips go with it, which the page says in words."""
-        return [str(credential) for credential in objs], {}, set(), []
+        """Its tokens and trips go with it, which the page says in words, as it says what keeps it."""
+        going = NestedObjects(using=DEFAULT_DB_ALIAS, origin=objs)
+        going.collect(objs)
+        return [str(credential) for credential in objs], {}, set(), sorted(str(user) for user in going.protected)
 
     def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> Any:
         credential: Credential = context["object"]
@@ -283,6 +296,7 @@ class CredentialAdmin(LookedAt):
             "credential": credential,
             "called": called(credential),
             "provider_name": health.provider_name(credential.provider),
+            "kept_by": context["protected"],
             "is_revocable": is_revocable(credential),
             "is_typed": kind is not None and kind.declared is not None,
         }

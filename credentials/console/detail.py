@@ -7,24 +7,28 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Max, Q, Sum
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils import timezone
 from rest_framework.exceptions import ValidationError as NotAccepted
 
 from credentials import health
 from credentials.api.representation import masks, properties
 from credentials.console import words
 from credentials.console.identity import called, crumb_of, identity_of
-from credentials.models import Authorization, Credential, Expiry, Failure
+from credentials.models import Authorization, Credential, Expiry, Failure, ReadCount
 from credentials.reconnect import NotReconnectable, knows_whose, reconnectable
-from credentials.refresh.lease import is_renewable
+from credentials.refresh.prospects import is_renewable
 from oauth_apps.console.health_badge import is_unchecked
 from oauth_apps.console.oauth_app_form import StrictJSONField
+from oauth_apps.models import ApiToken
 from providers import kinds
 from sequin_auth.lib.api.fields import MetadataField
 
 MOST_TRIPS = 10
+MOST_READERS = 10
+DAYS_OF_READS = timedelta(days=7)
 NEVER_SINCE = timedelta()  # its health begins at the moment of its making; a check right after it is an observation
 REFUSED = {Failure.REFRESH_TOKEN_REFUSED, Failure.ROTATION_INTERRUPTED}
 
@@ -116,6 +120,15 @@ class Shown:
     @property
     def events(self) -> list[Any]:
         return [{"time": time, "words": told, "is_well": is_well} for time, told, is_well in words.events(self.token)]
+
+    @property
+    def reads(self) -> list[dict[str, Any]]:
+        """How often which API token read its access token within the last days."""
+        since = timezone.now() - DAYS_OF_READS
+        counts = ReadCount.objects.filter(credential=self.credential.pk, minute__gte=since).values("api_token")
+        rows = list(counts.annotate(times=Sum("number"), last=Max("minute")).order_by("-times")[:MOST_READERS])
+        tokens = ApiToken.objects.in_bulk([row["api_token"] for row in rows]) if rows else {}
+        return [row | {"name": str(tokens.get(row["api_token"], "an API token that was deleted"))} for row in rows]
 
     @property
     def token(self) -> Any:

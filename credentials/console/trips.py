@@ -17,7 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from credentials import keeping, reconnect
 from credentials.console.timeline import ERASED_AFTER
-from credentials.imports import end_of
+from credentials.imported import end_of
 from credentials.link import start_links
 from credentials.link.answers import token_answer
 from credentials.models import Authorization, Credential, End, Expiry, Grant, Step
@@ -76,12 +76,10 @@ def why_not(oauth_app: OAuthApp) -> str:
 def keep(request: HttpRequest, trip: Authorization) -> HttpResponse | None:
     """Keep what came, once, and show the credential; None if there is none, which the user is told."""
     try:
-        credential = keeping.keep(trip)
+        with audit.acting_as(actor_of(request)):
+            credential = keeping.keep(trip)
     except keeping.NotKept as exc:
         return kept_by_another(request, trip, exc)
-    deed = "reconnected" if trip.credential_id else "connected"
-    by = actor_of(request)
-    audit.record(f"credential.{deed}", by=by, account=credential.account_id, to=credential, detail=f"trip {trip.pk}")
     messages.success(request, "Reconnected." if trip.credential_id else "Connected.")
     return to_credential(credential)
 

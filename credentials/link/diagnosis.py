@@ -83,7 +83,7 @@ class Diagnosis:
 
 def of_start(query: Query, exc: LinkError, *, insider: Insider) -> Diagnosis:
     """Why a start link was refused."""
-    oauth_app = None if isinstance(exc, ClientNotAccepted) else requested_app(query)
+    oauth_app = None if isinstance(exc, ClientNotAccepted) else requested_app(query)[0]
     cause, fix = START_ADVICE.get(type(exc), START_ADVICE[RequestRefused])
     if isinstance(exc, RedirectURINotRegistered) and exc.is_missing:
         cause, fix = REDIRECT_URI_MISSING

@@ -13,6 +13,8 @@ What the link endpoints refuse, and whether the refusal may travel to the redire
     - InvalidClient           401
     - UnsupportedMediaType    415
     - TooManyFailures         429
+      - LimitReached        one of settings.LIMITS
+        - TooManyOfOneClient  TooManyUnknownCodes  TooManyStrangers
     - Unavailable             503
 """
 
@@ -148,10 +150,27 @@ class ProviderRefused(TokenError):
 class TooManyFailures(TokenError):
     error = "slow_down"
     status = 429
+    message = "Too many failures of this client from this address."
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__("Too many failures of this client from this address.")
+        super().__init__(self.message)
         self.retry_after = retry_after
+
+
+class LimitReached(TooManyFailures):
+    """One of settings.LIMITS; the log has its line."""
+
+
+class TooManyOfOneClient(LimitReached):
+    message = "Too many requests of this client; wait for the seconds that Retry-After says."
+
+
+class TooManyUnknownCodes(LimitReached):
+    message = "Too many unknown codes of this client; wait for the seconds that Retry-After says."
+
+
+class TooManyStrangers(LimitReached):
+    message = "Too many requests from this address without a good secret; wait for the seconds that Retry-After says."
 
 
 class Unavailable(TokenError):

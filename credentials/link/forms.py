@@ -10,6 +10,7 @@ import msgspec
 from django.http import HttpRequest
 
 from credentials.link.errors import InvalidClient, InvalidRequest, UnsupportedMediaType
+from sequin_auth.lib import redaction
 from sequin_auth.lib.api.errors import ApiError
 from sequin_auth.lib.api.parsing import parse_json
 from sequin_auth.lib.api.paths import canonical_uuid as canonical_uuid  # everybody upstairs reads ids by it
@@ -71,7 +72,7 @@ def query_of(request: HttpRequest) -> Query:
 
 def is_prefetch(request: HttpRequest) -> bool:
     """Whether a browser looks ahead, and nobody has come yet. Source: the Fetch standard, `Sec-Purpose`."""
-    return any("prefetch" in request.headers.get(name, "") for name in ("Sec-Purpose", "Purpose"))
+    return any("prefetch" in request.headers.get(name, "") for name in ("Sec-Purpose", "Purpose", "X-Moz"))
 
 
 # ---- token and revocation requests -----------------------------------------------------------------------------------
@@ -94,6 +95,12 @@ class ClientAuthentication(msgspec.Struct, frozen=True):
         return next((client_id for client_id in self.client_ids if canonical_uuid(client_id)), self.client_id)
 
     @property
+    def sign(self) -> str:
+        """Id and secret as they came: what nobody else can send, and requests are counted under."""
+        secrets = [secret for _, secret in self.readings] + [self.api_token]
+        return f"{self.name} {secrets[0]}"
+
+    @property
     def client_ids(self) -> set[str]:
         return {client_id for client_id, _ in self.readings} | {self.client_id}
 
@@ -114,7 +121,9 @@ def _form_body(body: bytes) -> dict[str, str]:
     query = Query(body)
     if repeated := query.repeated():
         raise InvalidRequest(f"The parameter {_name(repeated[0])} is repeated.")
-    return {name: value for name, value in query.as_dict().items() if value}
+    values = {name: value for name, value in query.as_dict().items() if value}
+    redaction.learn_from(values)
+    return values
 
 
 def _json_body(request: HttpRequest) -> dict[str, str]:
@@ -162,6 +171,12 @@ def client_authentication(request: HttpRequest, body: Mapping[str, str]) -> Clie
             raise InvalidClient(scheme="Basic")
 
 
+def scheme_of(request: HttpRequest) -> str:
+    """Of the Authorization header: what WWW-Authenticate is to name. Source: RFC 6749, 5.2."""
+    scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
+    return {"": "", "bearer": "Bearer"}.get(scheme, "Basic")
+
+
 def _basic_readings(credentials: str) -> list[tuple[str, str]]:
     """The pair as clients encode it: raw; form-encoded, as RFC 6749 asks; or with nothing but the colon escaped."""
     try:
@@ -173,6 +188,7 @@ def _basic_readings(credentials: str) -> list[tuple[str, str]]:
     except UnicodeDecodeError:
         text = decoded.decode("latin-1")
     client_id, colon, secret = text.partition(":")
+    redaction.learn(secret)
     if not colon:
         raise InvalidClient(scheme="Basic")
     return [

@@ -17,6 +17,7 @@ from providers.client import Client
 from providers.errors import ProviderError
 from providers.provider import Provider
 from providers.tokens import TokenResponse
+from providers.variables import VariableNotAccepted
 from sequin_auth.lib.encryption import Unreadable
 
 log = structlog.get_logger("link")
@@ -54,11 +55,15 @@ def give_back_pending(instance: OAuthApp | Credential, **_: Any) -> None:
 def as_at_the_start(authorization: Authorization, oauth_app: OAuthApp) -> tuple[Provider, Client]:
     """The provider, at the address and as the client of the start.
 
-    How it is spoken to is today's catalogue; the secret is today's too, since an old one would not work.
+    How it is spoken to is today's catalogue; the secret is today's too, since an old one would not work. Raises
+    ProviderError if somebody has changed the row, so that it leads nowhere.
     """
     snapshot = authorization.snapshot
     sandbox_url = f"{settings.PUBLIC_URL}/sandbox/{authorization.provider}" if snapshot["sandbox"] else ""
-    provider = catalogue.get(authorization.provider).bound(snapshot["variables"], sandbox_url=sandbox_url)
+    try:
+        provider = catalogue.get(authorization.provider).bound(snapshot["variables"], sandbox_url=sandbox_url)
+    except VariableNotAccepted as exc:
+        raise ProviderError("What is stored of this trip does not make an address of the provider.") from exc
     client = Client(
         client_id=snapshot["client_id"],
         client_secret=oauth_app.client_secret or "",

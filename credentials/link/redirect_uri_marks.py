@@ -73,9 +73,9 @@ def found_in_address(parts: re.Match[str]) -> Iterator[tuple[int, int, str]]:
         offset = parts.start(name)
         for hit in re.finditer("[A-Z]+", text):
             yield offset + hit.start(), offset + hit.end(), "There are capital letters before the path."
-    if dot := re.search(r"\.(?=:\d+$|$)", host):
+    if dot := re.search(r"\.(?=:\d+\Z|\Z)", host):
         yield parts.start("host") + dot.start(), parts.start("host") + dot.end(), "There is a dot behind the host."
-    if port := re.search(r":(443|80)?$", host):
+    if port := re.search(r":(443|80)?\Z", host):
         yield parts.start("host") + port.start(), parts.end("host"), "It names a port that goes without saying."
     if "@" in host:
         yield *parts.span("host"), "There is a user name in it."

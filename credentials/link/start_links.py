@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from credentials.models import Credential, End, StartLink
 from oauth_apps.models import OAuthApp, RedirectURI
@@ -70,8 +70,9 @@ def make(
         any_identity=any_identity,
         ends_at=ends_at,
         started_by_id=None if started_by is None else int(started_by.pk),
-        expires_at=timezone.now() + lifetime,
+        expires_at=Now() + lifetime,
     )
+    link.refresh_from_db(fields=["expires_at"])
     return Link(url=f"{settings.PUBLIC_URL}/link/oauth2/start/{token}", expires_at=link.expires_at)
 
 

@@ -1,6 +1,6 @@
 """HTTP in, HTTP out. Each view makes one call into the journey."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -8,17 +8,19 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.db import DatabaseError, IntegrityError
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse, UnreadablePostError
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
+from credentials import limiting
 from credentials.link import cookies, diagnosis, ending, flow, pages
 from credentials.link.errors import (
     ClientNotAccepted,
     InvalidClient,
+    LimitReached,
     PageError,
     RedirectURINotRegistered,
     RequestRefused,
@@ -28,13 +30,24 @@ from credentials.link.errors import (
     Unavailable,
 )
 from credentials.link.flow.start import flow_of
-from credentials.link.forms import Query, body_of, canonical_uuid, client_authentication, is_prefetch, query_of
+from credentials.link.forms import (
+    ClientAuthentication,
+    Query,
+    body_of,
+    canonical_uuid,
+    client_authentication,
+    is_prefetch,
+    query_of,
+    scheme_of,
+)
 from credentials.models import Authorization, End, StartLink
 from oauth_apps.console.choice import my_accounts
 from providers import catalogue
 from providers.provider import Provider
 from providers.showing.facts import known_scopes
-from sequin_auth.lib.api import client_address
+from sequin_auth.lib.api import client_address, errors
+from sequin_auth.lib.api.requests import leave_out_of_log
+from sequin_auth.lib.postgres.faults import is_of_row_deleted_meanwhile
 
 
 @csrf_exempt
@@ -51,8 +64,10 @@ def start(request: HttpRequest, token: str = "") -> HttpResponse:
 @require_POST
 def go_on(request: HttpRequest) -> HttpResponse:
     """POST /link/oauth2/continue: from the page that asks first. What its form brings is as untrusted as a link."""
-    token = request.POST.get("link", "")
-    return started(request, token, request.POST.get("query", ""), is_form=True, agreed=True)
+    token, text = request.POST.get("link", ""), request.POST.get("query", "")
+    if not token and (refusal := limiting.refusal_of_start(request, Query(text))):
+        return limiting.refused(request, refusal)
+    return started(request, token, text, is_form=True, agreed=True)
 
 
 def started(request: HttpRequest, token: str, text: str, *, is_form: bool, agreed: bool) -> HttpResponse:
@@ -63,6 +78,10 @@ def started(request: HttpRequest, token: str, text: str, *, is_form: bool, agree
             step = flow.start_by_link(token, query, visitor=visitor_of(request), agreed=agreed)
         else:
             step = flow.start(query, agreed=agreed)
+    except IntegrityError as exc:
+        if not is_of_row_deleted_meanwhile(exc):
+            raise
+        return error_page(request, ClientNotAccepted())  # as the next one is told
     except (PageError, RequestRefused) as exc:
         if query.wants_debug and not token:
             return diagnostics(request, diagnosis.of_start(query, exc, insider=insider(request)))
@@ -114,7 +133,11 @@ def callback(request: HttpRequest, slug: str, oauth_app_id: str = "") -> HttpRes
         response = error_page(request, exc)
         cookies.release(response, flow=opened_flow)
         return response
-    except Exception:
+    except Exception as exc:
+        if is_of_row_deleted_meanwhile(exc):
+            response = error_page(request, StateNotAccepted("What this trip belongs to was deleted meanwhile."))
+            cookies.release(response, flow=opened_flow)
+            return response
         request.way_back = way_back_of(query.text("state"))  # type: ignore[attr-defined]
         raise
     if arrival.problem and arrival.authorization.debug:
@@ -170,6 +193,7 @@ def to_get_form(request: HttpRequest, provider: Provider) -> HttpResponse:
     known = ["code", "state", "error", "error_description", "iss", "scope"]
     known += [prop.callback for prop in provider.credential.values() if prop.callback]
     pairs = [(name, value) for name in dict.fromkeys(known) for value in request.POST.getlist(name)]
+    # nosemgrep: redirect-to-request-data - its own path: where it leads was routed, what it carries is quoted
     return redirect_to(f"{request.path}?{urlencode(pairs)}", status=HTTPStatus.SEE_OTHER)
 
 
@@ -184,8 +208,17 @@ def json_endpoint(journey: Callable[[HttpRequest], dict[str, Any]]) -> Callable[
             return response
         try:
             return JsonResponse(journey(request))
+        except LimitReached as exc:
+            leave_out_of_log(request)
+            return refusal(exc)
         except TokenError as exc:
             return refusal(exc)
+        except IntegrityError as exc:
+            if not is_of_row_deleted_meanwhile(exc):
+                raise
+            return refusal(InvalidClient(scheme=scheme_of(request)))  # as the next one is told
+        except UnreadablePostError:
+            return error_json("invalid_request", "The body ended before its end.", HTTPStatus.BAD_REQUEST)
         except RequestDataTooBig:
             return error_json("invalid_request", "The body is too large.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
@@ -196,19 +229,31 @@ def json_endpoint(journey: Callable[[HttpRequest], dict[str, Any]]) -> Callable[
 def token(request: HttpRequest) -> dict[str, Any]:
     """POST /link/oauth2/token"""
     body = body_of(request)
-    return flow.token(client_authentication(request, body), body, address=client_address(request))
+    return flow.token(caller_of(request, body), body, address=client_address(request))
 
 
 @json_endpoint
 def revoke(request: HttpRequest) -> dict[str, Any]:
     """POST /link/oauth2/revoke. Source: RFC 7009."""
     body = body_of(request)
-    flow.revoke(client_authentication(request, body), body, address=client_address(request))
+    flow.revoke(caller_of(request, body), body, address=client_address(request))
     return {}
 
 
+def caller_of(request: HttpRequest, body: Mapping[str, str]) -> ClientAuthentication:
+    """Raises what `client_authentication` raises, and TooManyStrangers."""
+    try:
+        return client_authentication(request, body)
+    except InvalidClient:
+        flow.count_stranger(client_address(request))
+        raise
+
+
+@csrf_exempt
 def metadata(request: HttpRequest) -> HttpResponse:
     """GET /.well-known/oauth-authorization-server. Source: RFC 8414, 2."""
+    if request.method not in {"GET", "HEAD"}:
+        return errors.error_json(request, errors.MethodNotAllowed(headers={"Allow": "GET, HEAD"}))
     base = f"{settings.PUBLIC_URL}/link/oauth2"
     methods = ["client_secret_basic", "client_secret_post"]
     return JsonResponse(

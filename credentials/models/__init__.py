@@ -5,6 +5,8 @@ from credentials.models.credential import Credential, CredentialQuerySet
 from credentials.models.daily_count import Counted, DailyCount
 from credentials.models.fingerprint import FingerprintKey, fingerprint
 from credentials.models.outcome import Outcome
+from credentials.models.pace import Pace
+from credentials.models.read_count import ReadCount
 from credentials.models.token import Expiry, Failure, Token, Tokens
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "FingerprintKey",
     "Grant",
     "Outcome",
+    "Pace",
+    "ReadCount",
     "StartLink",
     "Step",
     "Token",

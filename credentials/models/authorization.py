@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
+from psycopg.types.json import Jsonb
 
+from credentials.models import steps
 from credentials.models.fingerprint import fingerprint
 from oauth_apps.models import OAuthApp, RedirectURI
 from oauth_apps.redirect_uris import expand
 from providers.provider import Provider
 from providers.tokens import TokenResponse, refresh_token_expires_in
+from sequin_auth.lib import measures
 from sequin_auth.lib.encryption import SealedBytesField, SealedTextField, digest
+from sequin_auth.lib.measures import Name
+from sequin_auth.lib.postgres import statements
 
 if TYPE_CHECKING:
     from credentials.models.outcome import Outcome
@@ -80,6 +86,16 @@ class Grant(msgspec.Struct, frozen=True):
         )
 
 
+# Of a trip whose tokens nobody has fetched. `step` says it, too, but changes at each step: with it in the condition of
+# an index, no step could be written without writing to all indexes.
+HOLDS_TOKENS = Q(granted_at__isnull=False, code_taken_at__isnull=True)
+
+
+def where_known(field: str, *, name: str) -> models.Index:
+    """An index of the few trips that have such a thing."""
+    return models.Index(fields=[field], name=name, condition=Q(**{f"{field}__isnull": False}))
+
+
 class AuthorizationQuerySet(models.QuerySet["Authorization"]):
     def take(
         self, step: Step, *, leads_to: Step, oauth_app: OAuthApp | None = None, **secret: str
@@ -87,20 +103,19 @@ class AuthorizationQuerySet(models.QuerySet["Authorization"]):
         """Use up a state or a code: the row as it stood at `step`; None if it is unknown, used or expired.
 
         Of any number at once, one gets the row. What is handed out with it, the code verifier and the tokens, is erased
-        by the same statement. Usage: `take(Step.STARTED, leads_to=Step.RETURNED, state=…)`, likewise with `code=…`.
+        by the same statement. Whether it is too late says the clock of the database, to all machines the same.
+        Usage: `take(Step.STARTED, leads_to=Step.RETURNED, state=…)`, likewise with `code=…`.
         """
         name, value = next(iter(secret.items()))
-        condition = (
-            f"{name}_hash = %s AND expires_at > statement_timestamp() AND (%s::uuid IS NULL OR oauth_app_id = %s)"
-        )
-        app_id = oauth_app and oauth_app.pk
-        return self._leave(step, leads_to, condition, [digest(value), app_id, app_id], at=f"{name}_taken_at")
+        condition, values = f"{name}_hash = %s AND expires_at > statement_timestamp()", list[object]([digest(value)])
+        if oauth_app is not None:
+            condition, values = f"{condition} AND oauth_app_id = %s", [*values, oauth_app.pk]
+        return self._leave(step, leads_to, condition, values, at=f"{name}_taken_at")
 
     def claim(self, pk: uuid.UUID) -> "Authorization | None":
         """Take the tokens of a trip that ended with us, whose code nobody else was given: as `take`, by primary key."""
-        return self._leave(
-            Step.GRANTED, Step.EXCHANGED, "id = %s AND ends_at <> %s", [pk, End.REDIRECT_URI], at="code_taken_at"
-        )
+        ends_with_us = "id = %s AND ends_at <> %s"
+        return self._leave(Step.GRANTED, Step.EXCHANGED, ends_with_us, [pk, End.REDIRECT_URI.value], at="code_taken_at")
 
     def abandon(self, pk: uuid.UUID) -> "Authorization | None":
         """Give up on tokens that nobody fetched: as `take`, by primary key and after the expiry."""
@@ -111,22 +126,23 @@ class AuthorizationQuerySet(models.QuerySet["Authorization"]):
     def _leave(
         self, step: Step, leads_to: Step, condition: str, values: list[object], *, at: str
     ) -> "Authorization | None":
-        table = self.model._meta.db_table
-        columns = ", ".join(f"taken.{field.column}" for field in self.model._meta.concrete_fields)
-        rows = self.raw(
-            f"""
-            WITH taken AS (
-                SELECT * FROM {table}
-                WHERE step = %s AND {condition}
-                FOR UPDATE
-            )
-            UPDATE {table} SET step = %s, {at} = statement_timestamp(), code_verifier = NULL, tokens = NULL
-            FROM taken WHERE {table}.id = taken.id
-            RETURNING {columns}
-            """,  # noqa: S608 (names of ours, no values)
-            [step, *values, leads_to],
-        )
-        return next(iter(rows), None)
+        """`oauth_app` comes with the row, and costs no statement of its own."""
+        rows = statements.run(steps.leaving(self.model, condition, at), [step.value, *values, leads_to.value])
+        if not rows:
+            return None
+        columns = len(self.model._meta.concrete_fields)
+        taken = statements.instance_of(self.model, rows[0][:columns])
+        taken.oauth_app = statements.instance_of(OAuthApp, rows[0][columns:])
+        return taken
+
+    def begin(self, *, good_for: timedelta, **fields: Any) -> "Authorization":
+        """As `create`, but that the time that the state has is counted by the clock of the database."""
+        begun = self.model(**fields)
+        begun.expires_at = timezone.now() + good_for
+        values = statements.values_of(begun, expires_at=good_for)
+        statements.run(steps.starting(self.model), values)
+        begun._state.adding = False
+        return begun
 
     def of_state(self, state: str) -> "Authorization | None":
         """The trip of a state, at whatever step it is now. Takes nothing."""
@@ -138,31 +154,32 @@ class AuthorizationQuerySet(models.QuerySet["Authorization"]):
 
     def unclaimed(self) -> "AuthorizationQuerySet":
         """Tokens that nobody fetched while the code was good, nor in the ten minutes after."""
-        return self.filter(step=Step.GRANTED, expires_at__lt=timezone.now() - timedelta(minutes=10))
+        return self.filter(HOLDS_TOKENS, step=Step.GRANTED, expires_at__lt=Now() - timedelta(minutes=10))
 
     def forgotten(self) -> "AuthorizationQuerySet":
         """Tokens that were to be kept at once, and were not: whoever was about to do it has died, or the database."""
-        now = timezone.now()
         return self.filter(
+            HOLDS_TOKENS,
             step=Step.GRANTED,
             ends_at=End.PAGE,
-            granted_at__lt=now - timedelta(seconds=30),
-            expires_at__gte=now - timedelta(minutes=10),
+            granted_at__lt=Now() - timedelta(seconds=30),
+            expires_at__gte=Now() - timedelta(minutes=10),
         )
 
     def outdated(self) -> "AuthorizationQuerySet":
         """Ended for a day; nothing secret is left in them."""
-        return self.filter(expires_at__lt=timezone.now() - timedelta(hours=24)).exclude(step=Step.GRANTED)
+        return self.filter(expires_at__lt=Now() - timedelta(hours=24)).exclude(step=Step.GRANTED)
 
     def open(self) -> "AuthorizationQuerySet":
-        return self.filter(step__in=[Step.STARTED, Step.RETURNED], expires_at__gt=timezone.now())
+        return self.filter(step__in=[Step.STARTED, Step.RETURNED], expires_at__gt=Now())
 
 
 class Authorization(models.Model):
     """One trip. What it needs of the OAuth app and the provider is a snapshot, taken when it starts."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    oauth_app = models.ForeignKey(OAuthApp, on_delete=models.CASCADE, related_name="authorizations")
+    # Those without an index of their own have one below
+    oauth_app = models.ForeignKey(OAuthApp, on_delete=models.CASCADE, related_name="authorizations", db_index=False)
     provider = models.CharField(max_length=100)
     step = models.CharField(max_length=10, choices=Step, default=Step.STARTED)
 
@@ -172,7 +189,9 @@ class Authorization(models.Model):
     registered_redirect_uri = models.ForeignKey(RedirectURI, on_delete=models.SET_NULL, null=True, related_name="+")
     redirect_uri = models.CharField(max_length=2048, default="")
     ends_at = models.CharField(max_length=12, choices=End, default=End.REDIRECT_URI)
-    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False
+    )
     client_state = SealedBytesField(null=True)
     client_state_fingerprint = models.BinaryField(max_length=32, null=True)  # by it the console finds the trip
     client_state_json = SealedTextField(null=True)  # of a start link: what the token endpoint answers as `state`
@@ -184,7 +203,7 @@ class Authorization(models.Model):
 
     # of a reconnection: whose, and whether another upstream account may take its place
     credential = models.ForeignKey(
-        "credentials.Credential", on_delete=models.CASCADE, null=True, related_name="authorizations"
+        "credentials.Credential", on_delete=models.CASCADE, null=True, related_name="authorizations", db_index=False
     )
     any_identity = models.BooleanField(default=False)
 
@@ -205,8 +224,13 @@ class Authorization(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["expires_at"], name="authorizations_by_expiry"),
-            models.Index(fields=["access_fingerprint"], name="authorizations_by_token"),
-            models.Index(fields=["client_state_fingerprint"], name="authorizations_by_state"),
+            models.Index(  # few at any moment; the purge looks for them every minute
+                fields=["expires_at"], name="authorizations_unclaimed", condition=HOLDS_TOKENS
+            ),
+            where_known("access_fingerprint", name="authorizations_by_token"),
+            where_known("client_state_fingerprint", name="authorizations_by_state"),
+            where_known("credential", name="authorizations_of_credential"),
+            where_known("started_by", name="authorizations_of_user"),
             models.Index(fields=["oauth_app", "-created_at"], name="authorizations_listed"),
         ]
 
@@ -237,37 +261,22 @@ class Authorization(models.Model):
         """Whether it may end in that user's browser: one of the console in that of whoever began it alone."""
         return is_for(self, visitor)
 
-    def grant(self, grant: Grant) -> str | None:
-        """Keep what the provider gave, and issue our code for it. Returns the code.
+    def grant(self, grant: Grant, *, code: str) -> bool:
+        """Keep what the provider gave, and issue `code`, one of ours, for it. Doing it twice is as good as once.
 
-        None if the OAuth app was disabled or deleted, or the redirect URI that the trip leads to removed, while the
+        False if the OAuth app was disabled or deleted, or the redirect URI that the trip leads to removed, while the
         provider was asked.
         """
-        code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
         sealed = type(self)._meta.get_field("tokens").seal(msgspec.json.encode(grant).decode(), pk=self.pk)
-        now = timezone.now()
-        granted = (
-            type(self)
-            .objects.filter(
-                Exists(OAuthApp.objects.enabled().filter(pk=OuterRef("oauth_app_id"))),
-                ~Q(ends_at=End.REDIRECT_URI) | Q(registered_redirect_uri__isnull=False),
-                pk=self.pk,
-                step=Step.RETURNED,
-            )
-            .update(
-                step=Step.GRANTED,
-                code_hash=digest(code),
-                tokens=sealed,
-                snapshot=self.snapshot,
-                access_fingerprint=fingerprint(grant.access_token),
-                granted_at=now,
-                expires_at=now + timedelta(seconds=settings.CODE_TTL),
-            )
-        )
-        return code if granted else None
+        good_for = timedelta(seconds=settings.CODE_TTL)
+        set_to = [Step.GRANTED.value, digest(code), sealed.envelope, Jsonb(self.snapshot)]
+        set_to += [fingerprint(grant.access_token), good_for]
+        where = [self.pk, End.REDIRECT_URI.value, Step.RETURNED.value, Step.GRANTED.value, digest(code)]
+        return bool(statements.run(steps.granting(type(self)), [*set_to, *where]))
 
     def fail(self, error: str, description: str) -> None:
         """Note how the trip ended."""
+        measures.count(Name.TRIPS, self.provider, "denied" if error == "access_denied" else "failed")
         self.step, self.error, self.error_description = Step.FAILED, error, description[:256]
         type(self).objects.filter(pk=self.pk).update(
             step=self.step, error=self.error, error_description=self.error_description
@@ -288,14 +297,14 @@ class Authorization(models.Model):
 
 class StartLinkQuerySet(models.QuerySet["StartLink"]):
     def open(self) -> "StartLinkQuerySet":
-        return self.filter(used_at__isnull=True, expires_at__gt=timezone.now())
+        return self.filter(used_at__isnull=True, expires_at__gt=Now())
 
     def by_token(self, token: str) -> "StartLink | None":
         return self.open().select_related("oauth_app").filter(token_hash=digest(token)).first()
 
     def outdated(self) -> "StartLinkQuerySet":
         """Good for nothing for a day, in which the page that says so can still name the way back."""
-        return self.filter(expires_at__lt=timezone.now() - timedelta(hours=24))
+        return self.filter(expires_at__lt=Now() - timedelta(hours=24))
 
 
 class StartLink(models.Model):
@@ -325,12 +334,15 @@ class StartLink(models.Model):
 
     objects = StartLinkQuerySet.as_manager()
 
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["expires_at"], name="start_links_by_expiry")]
+
     def __str__(self) -> str:
         return f"start link of {self.created_at}"
 
     def use(self) -> bool:
         """Whether this call is the one that uses it up."""
-        return bool(type(self).objects.open().filter(pk=self.pk).update(used_at=timezone.now()))
+        return bool(type(self).objects.open().filter(pk=self.pk).update(used_at=Now()))
 
     def reopen(self) -> bool:
         """Take back a use by which nobody could leave. Whether the link is good again."""
@@ -351,6 +363,15 @@ def is_for(bound: Authorization | StartLink, visitor: int | None) -> bool:
     if bound.ends_at not in {End.CONSOLE, End.TRIAL}:
         return True
     return visitor is not None and bound.started_by_id == visitor
+
+
+def new_code() -> str:
+    """One number, written in letters and digits: as good as one that is drawn letter by letter, at a fifth of it."""
+    number, code = secrets.randbelow(len(CODE_ALPHABET) ** CODE_LENGTH), []
+    for _ in range(CODE_LENGTH):
+        number, place = divmod(number, len(CODE_ALPHABET))
+        code.append(CODE_ALPHABET[place])
+    return "".join(code)
 
 
 def s256(code_verifier: str) -> str:

@@ -4,6 +4,7 @@ import json
 import uuid
 from typing import Any, ClassVar
 
+from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -14,7 +15,7 @@ from providers import catalogue, kinds
 from providers.client import Client
 from providers.kinds import CredentialKind
 from providers.provider import Provider
-from sequin_auth.lib.encryption import SealedTextField
+from sequin_auth.lib.encryption import KeyIdOf, SealedTextField
 
 
 class CredentialQuerySet(models.QuerySet["Credential"]):
@@ -25,19 +26,26 @@ class CredentialQuerySet(models.QuerySet["Credential"]):
         """With all that is needed to show or use one."""
         return self.select_related("token", "oauth_app")
 
+    def page(self) -> "CredentialQuerySet":
+        """The same of many at once: each OAuth app is read once, and not with each of its credentials."""
+        return self.select_related("token").prefetch_related("oauth_app")
+
 
 class Credential(models.Model):
     """One upstream account's credential. What is secret in it, but for the tokens, is sealed in `secrets`."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="credentials")
-    oauth_app = models.ForeignKey(OAuthApp, on_delete=models.RESTRICT, null=True, related_name="credentials")
+    # Both begin an index of their own below
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="credentials", db_index=False)
+    oauth_app = models.ForeignKey(
+        OAuthApp, on_delete=models.RESTRICT, null=True, related_name="credentials", db_index=False
+    )
     provider = models.CharField(max_length=100)
     kind = models.CharField(max_length=120)
     name = models.CharField(max_length=200, default="", blank=True)
     metadata = models.JSONField(default=dict, blank=True)
 
-    identity_hash = models.BinaryField(max_length=32)  # of whatever tells its account from others; see imports.py
+    identity_hash = models.BinaryField(max_length=32)  # of whatever tells its account from others; see imported.py
     is_identified = models.BooleanField(default=True)  # by its identity, not by the fallback or a fingerprint
     properties = models.JSONField(default=dict)  # in the order of the catalogue, without secrets
     secrets = SealedTextField(null=True)  # a JSON object
@@ -64,10 +72,18 @@ class Credential(models.Model):
             )
         ]
         indexes: ClassVar = [
+            BrinIndex(KeyIdOf("secrets"), name="credentials_by_key", autosummarize=True),  # as with tokens
+            # A list has one for each of its filters, in its order: a page is read where it begins, however few match
             models.Index(fields=["account", "-created_at", "-id"], name="credentials_listed"),
+            models.Index(fields=["account", "provider", "-created_at", "-id"], name="credentials_by_provider"),
+            models.Index(fields=["account", "kind", "-created_at", "-id"], name="credentials_by_kind"),
+            models.Index(fields=["oauth_app", "-created_at", "-id"], name="credentials_by_oauth_app"),
             models.Index(
-                fields=["account", "health_status"], name="credentials_unwell", condition=~Q(health_status="ok")
+                fields=["account", "health_status", "-created_at", "-id"],
+                name="credentials_by_health",
+                condition=~Q(health_status="ok"),
             ),
+            GinIndex(fields=["metadata"], opclasses=["jsonb_path_ops"], name="credentials_by_metadata"),
         ]
 
     def __str__(self) -> str:

@@ -1,4 +1,7 @@
-"""How much happened on a day: what the dashboard draws, long after the rows themselves are gone."""
+"""
+For the dashboard: how many trips and refreshes an account had on a day, and how they ended, long after the rows
+themselves are gone. deleted_trips.py adds the trips, refresh/daily_outcomes.py the refreshes.
+"""
 
 import datetime
 import uuid

@@ -11,6 +11,7 @@ from functools import cache
 from django.db import models
 from django.views.decorators.debug import sensitive_variables
 
+from sequin_auth.lib import redaction
 from sequin_auth.lib.encryption import SealedBytesField
 
 ONLY = uuid.UUID(int=1)
@@ -29,6 +30,7 @@ class FingerprintKey(models.Model):
 @sensitive_variables()
 def fingerprint(secret: str) -> bytes:
     """HMAC-SHA256 of `secret`, 32 bytes."""
+    redaction.learn(secret)
     return hmac.digest(fingerprint_key(), secret.encode(errors="surrogatepass"), "sha256")
 
 

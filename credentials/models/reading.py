@@ -1,31 +1,20 @@
 """The hot path: an API token, a credential and its tokens, in one statement."""
 
-import functools
 import json
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
-from django.db import connection
-from django.db.models import Model
 
 from credentials.models.credential import Credential
 from credentials.models.token import Token
 from oauth_apps.models import OAuthApp
+from sequin_auth.lib.postgres.statements import columns_of, instance_of, names_of, run
 
-M = TypeVar("M", bound=Model)
-
-
-def in_order(model: type[Model], *names: str) -> tuple[str, ...]:
-    """The columns in the order of the model's fields, in which `from_db` wants their values."""
-    return tuple(field.column for field in model._meta.concrete_fields if field.column in names)
-
-
-OF_CREDENTIAL = in_order(Credential, "id", "provider", "kind", "properties", "secrets", "variables", "scopes_granted")
-OF_OAUTH_APP = in_order(OAuthApp, "id", "provider", "environment")  # whether it is the simulator's
-OF_TOKEN = in_order(
-    Token,
+OF_CREDENTIAL = ("id", "provider", "kind", "properties", "secrets", "variables", "scopes_granted")
+OF_OAUTH_APP = ("id", "provider", "environment")  # whether it is the simulator's
+OF_TOKEN = (
     "credential_id",
     "version",
     "attempts",
@@ -36,11 +25,11 @@ OF_TOKEN = in_order(
     "failure",
 )
 STATEMENT = f"""
-    SELECT api_token.id, api_token.scopes,
+    SELECT api_token.id, api_token.name::text, api_token.prefix::text, api_token.account_id, api_token.scopes::text,
         api_token.revoked_at IS NULL AND coalesce(api_token.expires_at > statement_timestamp(), true),
-        {", ".join(f"credential.{name}" for name in OF_CREDENTIAL)},
-        {", ".join(f"oauth_app.{name}" for name in OF_OAUTH_APP)},
-        {", ".join(f"token.{name}" for name in OF_TOKEN)}
+        {columns_of(Credential, *OF_CREDENTIAL, called="credential")},
+        {columns_of(OAuthApp, *OF_OAUTH_APP, called="oauth_app")},
+        {columns_of(Token, *OF_TOKEN, called="token")}
     FROM oauth_apps_apitoken AS api_token
     LEFT JOIN credentials_credential AS credential
         ON credential.account_id = api_token.account_id AND credential.id = %s
@@ -48,12 +37,22 @@ STATEMENT = f"""
     LEFT JOIN credentials_token AS token ON token.credential_id = credential.id
     WHERE api_token.token_hash = %s
 """  # noqa: S608 (names of ours, no values)
+# The columns of a row by name, in the order of the statement
+COLUMNS = (
+    *(f"api_token.{name}" for name in ("id", "name", "prefix", "account_id", "scopes", "is_alive")),
+    *(f"credential.{name}" for name in names_of(Credential, *OF_CREDENTIAL)),
+    *(f"oauth_app.{name}" for name in names_of(OAuthApp, *OF_OAUTH_APP)),
+    *(f"token.{name}" for name in names_of(Token, *OF_TOKEN)),
+)
 
 
 class Reading(msgspec.Struct, frozen=True):
     """`credential`: None unless it is of the API token's account. It has no more columns than a fresh token needs."""
 
     api_token: uuid.UUID
+    name: str  # of the API token
+    prefix: str
+    account: uuid.UUID  # whose API token it is
     scopes: list[str]
     is_alive: bool  # the API token, neither revoked nor expired
     credential: Credential | None
@@ -61,32 +60,19 @@ class Reading(msgspec.Struct, frozen=True):
 
 def read(*, token_hash: bytes, credential_id: uuid.UUID) -> Reading | None:
     """What an API token sees of a credential; None if there is no such API token."""
-    with connection.cursor() as cursor:
-        cursor.execute(STATEMENT, [credential_id, token_hash])
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    (api_token, scopes, is_alive), rest = row[:3], row[3:]
+    rows = run(STATEMENT, [credential_id, token_hash])
+    return reading_of(rows[0]) if rows else None
+
+
+def reading_of(row: Sequence[Any]) -> Reading:
+    """`row`: of STATEMENT."""
+    (api_token, name, prefix, account, scopes, is_alive), rest = row[:6], row[6:]
     of_credential, rest = rest[: len(OF_CREDENTIAL)], rest[len(OF_CREDENTIAL) :]
     of_oauth_app, of_token = rest[: len(OF_OAUTH_APP)], rest[len(OF_OAUTH_APP) :]
     credential: Credential | None = None
     if of_credential[0] is not None:
-        credential = built(Credential, OF_CREDENTIAL, of_credential)
-        credential.token = built(Token, OF_TOKEN, of_token)
-        credential.oauth_app = built(OAuthApp, OF_OAUTH_APP, of_oauth_app) if of_oauth_app[0] else None
-    return Reading(api_token, json.loads(scopes), is_alive, credential)
-
-
-def built(model: type[M], names: tuple[str, ...], values: Sequence[Any]) -> M:
-    """An instance with these columns, the others deferred, as `only()` makes it."""
-    converted = [
-        convert(value, None, connection) if convert else value
-        for convert, value in zip(converters(model, names), values, strict=True)
-    ]
-    return model.from_db(None, names, converted)
-
-
-@functools.cache
-def converters(model: type[Model], names: tuple[str, ...]) -> list[Callable[..., Any] | None]:
-    by_column = {field.column: field for field in model._meta.concrete_fields}
-    return [getattr(by_column[name], "from_db_value", None) for name in names]
+        credential = instance_of(Credential, of_credential, *OF_CREDENTIAL)
+        credential.token = instance_of(Token, of_token, *OF_TOKEN)
+        has_app = of_oauth_app[0] is not None
+        credential.oauth_app = instance_of(OAuthApp, of_oauth_app, *OF_OAUTH_APP) if has_app else None
+    return Reading(api_token, name, prefix, account, json.loads(scopes), is_alive, credential)

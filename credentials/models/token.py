@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import msgspec
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import connections, models
 from django.db.models import F, Func, Q, Value
 from django.db.models.expressions import RawSQL
@@ -16,7 +17,8 @@ from django.utils import timezone
 
 from credentials.models.fingerprint import fingerprint
 from providers import wire
-from sequin_auth.lib.encryption import Sealed, SealedTextField
+from sequin_auth.lib.encryption import KeyIdOf, Sealed, SealedTextField
+from sequin_auth.lib.postgres.statements import columns_of, instance_of
 
 BEGINNING = 8  # bytes of a fingerprint that are kept of a replaced refresh token
 REMEMBERED = 64 * BEGINNING
@@ -102,9 +104,9 @@ class TokenQuerySet(models.QuerySet["Token"]):
 
     def _lease(self, condition: str, values: list[Any], owner: uuid.UUID) -> list["Token"]:
         table = self.model._meta.db_table
-        columns = ", ".join(f"{table}.{field.column}" for field in self.model._meta.concrete_fields)
-        return list(
-            self.raw(
+        parameters: list[Any] = [*values, owner, LEASE]
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(
                 f"""
                 WITH free AS (
                     SELECT credential_id AS id, lease_owner AS dead FROM {table}
@@ -117,11 +119,11 @@ class TokenQuerySet(models.QuerySet["Token"]):
                     interrupted_at = CASE WHEN free.dead IS NULL THEN {table}.interrupted_at
                         ELSE coalesce({table}.interrupted_at, {table}.lease_until) END
                 FROM free WHERE {table}.credential_id = free.id
-                RETURNING {columns}
+                RETURNING {columns_of(self.model)}
                 """,  # noqa: S608 (names of ours, no values)
-                [*values, owner, LEASE],
+                parameters,
             )
-        )
+            return [instance_of(self.model, row) for row in cursor.fetchall()]
 
     def renew(self, token: "Token", tokens: Tokens, outcome: str = "") -> bool:
         """Put `tokens` in the place of this version, and give the lease back: one statement, which no reader can see
@@ -142,8 +144,7 @@ class TokenQuerySet(models.QuerySet["Token"]):
             "failures": 0,
             "retry_at": None,
         }
-        if bytes(token.refresh_fingerprint or b"") != (changes["refresh_fingerprint"] or b""):
-            changes |= token.with_predecessor()
+        changes |= with_predecessor_of(token, changes["refresh_fingerprint"])
         return bool(self.filter(pk=token.pk, version=token.version).update(**changes))
 
     def renew_refresh_token(self, token: "Token", refresh_token: str, **changes: Any) -> bool:
@@ -260,6 +261,9 @@ class Token(models.Model):
             models.Index(
                 fields=["refresh_expires_at"], name="tokens_ending", condition=Q(refresh_expires_at__isnull=False)
             ),
+            # Of a few pages, for the start's question whether a key is missing
+            BrinIndex(KeyIdOf("access_token"), name="tokens_by_key", autosummarize=True),
+            BrinIndex(KeyIdOf("refresh_token"), name="tokens_by_refresh_key", autosummarize=True),
         ]
 
     def __str__(self) -> str:
@@ -297,6 +301,12 @@ class Token(models.Model):
     def is_predecessor(self, refresh_token: str) -> bool:
         """Whether `refresh_token` is the one before the present one."""
         return self.previous_fingerprint is not None and bytes(self.previous_fingerprint) == fingerprint(refresh_token)
+
+
+def with_predecessor_of(token: Token, refresh_fingerprint: bytes | None) -> dict[str, bytes]:
+    """The columns, when `token`'s refresh token becomes that of `refresh_fingerprint`: none if it stays the same."""
+    is_same = bytes(token.refresh_fingerprint or b"") == (refresh_fingerprint or b"")
+    return {} if is_same else token.with_predecessor()
 
 
 def with_event(outcome: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from credentials.errors import ClientRefused, NeedsReauthorization, ProviderTrou
 from credentials.models import Credential, Failure, Token
 from credentials.models.token import TERMINAL
 from credentials.refresh.lifetimes import spread
+from oauth_apps import audit
 from providers.errors import (
     AccessTokenMissing,
     AnswerNotUnderstood,
@@ -23,6 +24,17 @@ FIRST_RETRY, LAST_RETRY = 5, 3600  # seconds; each try in a row waits twice as l
 LONGEST_RETRY_AFTER = 86_400  # seconds that a provider may ask for
 READS_RETRY_CLIENT = 30  # seconds; the developer mends his OAuth app and wants to see it work
 OWN = {Failure.REFRESH_TOKEN_REFUSED, Failure.ROTATION_INTERRUPTED, Failure.IDENTITY_CHANGED}  # and not the OAuth app's
+
+
+DEEDS = {Failure.ROTATION_INTERRUPTED: "credential.rotation_interrupted", Failure.UNREADABLE: "credential.unreadable"}
+
+
+def write_down(credential: Credential, failure: Failure) -> None:
+    """What has just become of `credential`, in the audit log, if that is more than a try in vain."""
+    if failure not in TERMINAL and failure not in DEEDS:
+        return
+    action = DEEDS.get(failure, "credential.needs_reauthorization")
+    audit.record(action, account=credential.account_id, to=credential, detail=failure.value, is_refresh=True)
 
 
 class IdentityChanged(ProviderError):

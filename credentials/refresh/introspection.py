@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from credentials import announcing
 from credentials.models import Credential, Expiry, Failure, Token
 from credentials.refresh import lifetimes
 from providers import oauth2
@@ -52,7 +54,9 @@ def examine(credential: Credential, lease: Token, provider: Provider, client: Cl
             "failures": 0,
             "retry_at": None,
         }
-    Token.objects.give_back(lease, **changes)
+    with transaction.atomic():
+        if Token.objects.give_back(lease, **changes) and "failure" in changes:
+            announcing.recovered(lease.pk, before=lease)
     return Token.objects.filter(pk=lease.pk).first()
 
 

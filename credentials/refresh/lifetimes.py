@@ -103,6 +103,7 @@ def ahead_of(now: datetime, expires_at: datetime) -> datetime:
 
 def spread(least: float, most: float) -> float:
     """Any number between the two: what happened together does not go on happening together."""
+    # nosemgrep: guessable-random - it spreads the load
     return random.uniform(least, most)  # noqa: S311 - nothing secret about it
 
 

@@ -4,6 +4,9 @@ What a provider answered while the database was away.
 A refresh token that was rotated exists once, in the answer: if it cannot be committed, it is sealed into a file below
 VAR_DIR/spool, synced to the disk, and put into its row as soon as the database is back. The version decides: an answer
 whose row has moved on is dropped.
+
+If the disk is full as well, it stays in the memory of this process, sealed, and is written to whichever of the two
+takes it first; a process that ends before has lost it.
 """
 
 import base64
@@ -21,13 +24,14 @@ from typing import Any
 import msgspec
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, DataError, IntegrityError, connection
+from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 from django.views.decorators.debug import sensitive_variables
 
-from credentials import health
+from credentials import announcing, health
 from credentials.models import Credential, Token, Tokens
 from credentials.models.token import REFRESHED
-from credentials.refresh import counts
+from credentials.refresh import daily_outcomes
+from oauth_apps import audit
 from sequin_auth.lib.encryption import Unreadable, key_id_of, key_ring
 
 log = structlog.get_logger("credentials")
@@ -35,6 +39,7 @@ log = structlog.get_logger("credentials")
 NAME = re.compile(r"[0-9a-f-]{36}\.[0-9]{1,10}\.[0-9a-f]{8}", re.ASCII)
 PAUSE = 1.0  # seconds between two tries
 replaying = threading.Lock()
+unwritten: dict[Path, "Entry"] = {}  # what the disk did not take either, by the file that it would be
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -52,13 +57,18 @@ def folder() -> Path:
 
 @sensitive_variables()
 def keep(token: Token, tokens: Tokens, outcome: str = REFRESHED) -> None:
-    """Write `tokens` down for the row of `token`, and go on trying to put them there. Raises OSError."""
+    """Write `tokens` down for the row of `token`, and go on trying to put them there."""
     place = bound_to(token.pk, token.version)
     envelope = key_ring().seal(msgspec.json.encode(tokens), bound_to=place)
     text = base64.b64encode(envelope).decode()
     entry = Entry(credential=token.pk, version=token.version, envelope=text, outcome=outcome)
-    write_durably(folder() / f"{token.pk}.{token.version}.{secrets.token_hex(4)}", msgspec.json.encode(entry))
-    log.warning("answer_spooled", credential=str(token.pk))
+    path = folder() / f"{token.pk}.{token.version}.{secrets.token_hex(4)}"
+    try:
+        write_durably(path, msgspec.json.encode(entry))
+        log.warning("answer_spooled", credential=str(token.pk))
+    except OSError:
+        unwritten[path] = entry
+        log.exception("answer_in_memory_alone", credential=str(token.pk))
     threading.Thread(target=replay_until_empty, daemon=True).start()
 
 
@@ -67,11 +77,15 @@ def write_durably(path: Path, content: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}")
     descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    half.rename(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        half.rename(path)
+    except OSError:
+        half.unlink()
+        raise
     parent = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(parent)
@@ -92,13 +106,23 @@ def replay(credential_id: uuid.UUID | None = None) -> int:
 
     Two at once do no harm: the version decides.
     """
-    return sum(replay_one(path) for path in entries(credential_id))
+    write_what_was_not()
+    of_memory = [path for path, entry in list(unwritten.items()) if credential_id in {None, entry.credential}]
+    return sum(replay_one(path) for path in [*entries(credential_id), *of_memory])
+
+
+def write_what_was_not() -> None:
+    """The disk may have room again."""
+    for path, entry in list(unwritten.items()):
+        with contextlib.suppress(OSError):
+            write_durably(path, msgspec.json.encode(entry))
+            unwritten.pop(path, None)
 
 
 @sensitive_variables()
 def replay_one(path: Path) -> bool:
     try:
-        entry = msgspec.json.decode(path.read_bytes(), type=Entry)
+        entry = unwritten.get(path) or msgspec.json.decode(path.read_bytes(), type=Entry)
         envelope = base64.b64decode(entry.envelope)
         tokens = msgspec.json.decode(
             key_ring().open(envelope, bound_to=bound_to(entry.credential, entry.version)), type=Tokens
@@ -112,16 +136,34 @@ def replay_one(path: Path) -> bool:
         return False  # it stays: with the right key it may open
     credential = Credential.objects.whole().filter(pk=entry.credential, token__version=entry.version).first()
     try:
-        is_kept = credential is not None and Token.objects.renew(credential.token, tokens, entry.outcome)
+        with transaction.atomic():
+            is_kept = credential is not None and Token.objects.renew(credential.token, tokens, entry.outcome)
+            if credential is not None and is_kept and tokens.access_token:
+                announcing.recovered(credential.pk, before=credential.token)
+            if credential is not None and is_kept and entry.outcome == REFRESHED:
+                write_down(credential)
     except (DataError, IntegrityError) as exc:  # the row is refused for what is in it, and always will be
         log.exception("spool_unreadable", credential=str(entry.credential), reason=type(exc).__name__)
         return False
     path.unlink(missing_ok=True)
+    unwritten.pop(path, None)
     if credential is not None and is_kept:
-        counts.note(credential.account_id, is_renewed=entry.outcome == REFRESHED)
+        daily_outcomes.note(credential.account_id, is_renewed=entry.outcome == REFRESHED)
         health.note(credential, Token.objects.get(pk=credential.pk))
     log.info("spool_replayed" if is_kept else "spool_outdated", credential=str(entry.credential))
     return is_kept
+
+
+def write_down(credential: Credential) -> None:
+    """The refresh, which was asked for by whomever: now it is in its row."""
+    audit.record(
+        "credential.refreshed",
+        by=audit.SCHEDULE,
+        account=credential.account_id,
+        to=credential,
+        detail="earlier, while the database was away",
+        is_refresh=True,
+    )
 
 
 def replay_until_empty() -> None:
@@ -130,9 +172,9 @@ def replay_until_empty() -> None:
         return
     pause = threading.Event()
     try:
-        while entries():
+        while entries() or unwritten:
             try:
-                if not replay() and entries():
+                if not replay() and (entries() or unwritten):
                     return  # what is left does not open
             except DatabaseError:
                 connection.close()

@@ -7,7 +7,7 @@ from typing import Any, cast
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from oauth_apps import api_tokens
+from oauth_apps import api_tokens, audit
 from oauth_apps.models import Account, ApiToken, IdempotencyRecord
 from sequin_auth.lib.api.idempotency import once
 from sequin_auth.lib.api.views import ApiView, after_answer
@@ -15,6 +15,10 @@ from sequin_auth.lib.api.views import ApiView, after_answer
 
 class AccountView(ApiView):
     """For one account: the one whose API token was shown."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        audit.identify_by(cast(ApiToken, request.auth))
 
     def account(self, request: Request) -> Account:
         return cast(ApiToken, request.auth).account

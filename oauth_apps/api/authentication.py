@@ -6,6 +6,7 @@ settings.py names these classes, so Django REST framework imports them before it
 import re
 from collections.abc import Container
 from typing import cast
+from uuid import UUID
 
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
@@ -13,22 +14,35 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from oauth_apps import api_tokens
+from oauth_apps.limits import counter, tell
 from oauth_apps.models import ApiToken
-from sequin_auth.lib.api.errors import Forbidden, Unauthorized
+from sequin_auth.lib.api.errors import Forbidden, TooManyRequests, Unauthorized
+from sequin_auth.lib.api.requests import client_address
 
 BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE | re.ASCII)
 READING_METHODS = {"GET", "HEAD"}
 
 
 def authenticate(request: HttpRequest | Request) -> ApiToken:
-    """The API token that `request` shows, with its account. Raises Unauthorized.
+    """The API token that `request` shows, with its account. Raises Unauthorized, TooManyRequests.
 
     A token in the query or in the body counts for nothing, and no session stands in for one.
     """
     token = api_tokens.find(shown(request))
     if token is None:
         raise refused()
+    demand_within_limit(request, token.account_id, "calls")
     return token
+
+
+def demand_within_limit(request: HttpRequest | Request, account_id: UUID, what: str) -> None:
+    """`what`: "calls" or "reads". Raises TooManyRequests; then the API token itself is shut out, without being looked
+    up, until the window ends.
+    """
+    if refusal := counter.count(f"account_{what}", str(account_id)):
+        counter.shut(f"token_{what}", shown(request))
+        tell(refusal, client_address(request))
+        raise TooManyRequests(retry_after=refusal.seconds)
 
 
 def shown(request: HttpRequest | Request) -> str:

@@ -16,7 +16,7 @@ from providers.provider import Provider
 from providers.showing import facts
 from providers.variables import Variable
 from sequin_auth.lib.api.errors import NotFound
-from sequin_auth.lib.api.pagination import read_limit, seal, unseal
+from sequin_auth.lib.api.pagination import read_limit, seal, unseal_text
 
 
 class ProviderList(AccountView):
@@ -25,7 +25,7 @@ class ProviderList(AccountView):
     def get(self, request: Request) -> Response:
         limit = read_limit(request.query_params.get("limit"))
         cursor = request.query_params.get("cursor")
-        last_seen = unseal(cursor).decode() if cursor is not None else ""
+        last_seen = unseal_text(cursor) if cursor is not None else ""
         every = representations(settings.PROVIDERS_DIR, settings.PUBLIC_URL)
         left = [slug for slug in every if slug > last_seen]
         page = left[:limit]

@@ -11,7 +11,7 @@ from oauth_apps.redirect_uris import MAX_LENGTH, validate_redirect_uri
 from providers import catalogue
 from providers.provider import Provider
 from sequin_auth.lib.api import SECRET_MASK
-from sequin_auth.lib.api.fields import FlagField, MetadataField, StrictSerializer, TextField, TimestampField
+from sequin_auth.lib.api.fields import FlagField, MetadataField, StrictSerializer, TextField, TimestampField, timestamp
 
 
 class ClientSecretField(TextField):
@@ -29,7 +29,7 @@ class HealthField(serializers.Field[Any, Any, Any, Any]):
         super().__init__(read_only=True, source="*", **rest)
 
     def to_representation(self, value: OAuthApp) -> dict[str, Any]:
-        time = TimestampField().to_representation(value.health_time)
+        time = timestamp(value.health_time)
         return {"status": value.health_status, "notes": value.health_notes, "time": time}
 
 

@@ -9,9 +9,10 @@ from django.shortcuts import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from oauth_apps import health, registration
+from oauth_apps import audit, health, registration
 from oauth_apps.api.account_view import AccountView
 from oauth_apps.api.serializers import OAuthAppSerializer, RedirectURISerializer
+from oauth_apps.deletion import dependants_gone
 from oauth_apps.models import HealthStatus, OAuthApp, OAuthAppQuerySet, RedirectURI
 from sequin_auth.lib.api import CursorPagination
 from sequin_auth.lib.api.errors import Conflict, Invalid
@@ -40,6 +41,7 @@ class OAuthAppList(AccountView):
         oauth_app = OAuthApp(account=self.account(request), **serializer.validated_data)
         registration.begin_health(oauth_app)
         oauth_app.save(force_insert=True)
+        audit.record("oauth_app.created", account=oauth_app.account_id, to=oauth_app)
         return Response(OAuthAppSerializer(oauth_app).data, status=201)
 
 
@@ -58,10 +60,12 @@ class OAuthAppDetail(AccountView):
             )
             serializer = OAuthAppSerializer(oauth_app, data=data, partial=True)
             serializer.is_valid(raise_exception=True)
-            self.apply(oauth_app, serializer.validated_data)
+            changed = self.apply(oauth_app, serializer.validated_data)
+            audit.record("oauth_app.changed", account=oauth_app.account_id, to=oauth_app, detail=", ".join(changed))
         return Response(OAuthAppSerializer(oauth_app).data)
 
-    def apply(self, oauth_app: OAuthApp, values: dict[str, Any]) -> None:
+    def apply(self, oauth_app: OAuthApp, values: dict[str, Any]) -> list[str]:
+        """The names of what was changed. Raises Conflict."""
         secret = {"client_secret": values.pop("client_secret")} if "client_secret" in values else {}
         changes = secret | {name: value for name, value in values.items() if value != getattr(oauth_app, name)}
         moves = bool(changes.keys() & {"variables", "environment"})
@@ -76,6 +80,7 @@ class OAuthAppDetail(AccountView):
         if is_untried:
             registration.begin_health(oauth_app)
         oauth_app.save(update_fields=[*changes, *(HEALTH if is_untried else ()), "updated_at"])
+        return list(changes)
 
     def delete(self, request: Request, oauth_app_id: UUID) -> Response:
         cascade = read_flag(request, "cascade")
@@ -84,9 +89,16 @@ class OAuthAppDetail(AccountView):
                 oauth_app = get_object_or_404(
                     OAuthApp.objects.of(self.account(request)).select_for_update(), pk=oauth_app_id
                 )
+                events = [audit.event("oauth_app.deleted", account=oauth_app.account_id, to=oauth_app)]
                 if cascade:
+                    events += dependants_gone(oauth_app)
+                    events += [
+                        audit.event("credential.deleted", account=oauth_app.account_id, to=credential)
+                        for credential in oauth_app.credentials.only("name", "kind")
+                    ]
                     oauth_app.credentials.all().delete()
                 oauth_app.delete()
+                audit.write(events)
         except (ProtectedError, RestrictedError) as exc:
             raise Conflict(
                 "Credentials were made with this OAuth app: delete them first, or with it by ?cascade=true.",
@@ -100,7 +112,9 @@ class OAuthAppCheck(AccountView):
 
     def post(self, request: Request, oauth_app_id: UUID) -> Response:
         oauth_app = get_object_or_404(OAuthApp.objects.of(self.account(request)), pk=oauth_app_id)
-        return Response(OAuthAppSerializer(health.check(oauth_app)).data)
+        checked = health.check(oauth_app)
+        audit.record("oauth_app.checked", account=oauth_app.account_id, to=oauth_app, detail=checked.health_status)
+        return Response(OAuthAppSerializer(checked).data)
 
 
 class RedirectURIList(AccountView):
@@ -120,12 +134,18 @@ class RedirectURIList(AccountView):
         row, created = RedirectURI.objects.get_or_create(account=self.account(request), **serializer.validated_data)
         if not created:
             raise Conflict("This redirect URI is registered already.", code="already_registered")
+        audit.record("redirect_uri.created", account=row.account_id, to=row)
         return Response(RedirectURISerializer(row).data, status=201)
 
 
 class RedirectURIDetail(AccountView):
     def delete(self, request: Request, redirect_uri_id: UUID) -> Response:
-        get_object_or_404(RedirectURI.objects.of(self.account(request)), pk=redirect_uri_id).delete()
+        with transaction.atomic():
+            mine = RedirectURI.objects.of(self.account(request)).select_for_update()
+            row = get_object_or_404(mine, pk=redirect_uri_id)
+            event = audit.event("redirect_uri.deleted", account=row.account_id, to=row)
+            row.delete()
+            audit.write([event])
         return deleted(redirect_uri_id)
 
 

@@ -2,18 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db import models
+from django.db import models, transaction
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from oauth_apps import audit
 from oauth_apps.console.choice import choice_of, my_accounts
-from oauth_apps.models import Account
+from oauth_apps.models import Account, AuditEvent
 from sequin_auth.lib.api import client_address
 
 PART_OF_DATE = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
@@ -68,15 +67,25 @@ class InTheConsole(ModelAdmin[Any]):
         self.record(request, "changed", obj, detail=fields_named_in(message))
         return super().log_change(request, obj, message)
 
-    def log_deletions(self, request: HttpRequest, queryset: Iterable[Any]) -> Any:
-        for obj in queryset:
-            self.record(request, "deleted", obj)
-        return super().log_deletions(request, queryset)
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        with transaction.atomic():
+            event = self.event(request, "deleted", obj)  # while it has a primary key
+            super().delete_model(request, obj)
+            audit.write([event])
+
+    def delete_queryset(self, request: HttpRequest, queryset: "models.QuerySet[Any]") -> None:
+        with transaction.atomic():
+            events = [self.event(request, "deleted", obj) for obj in queryset]
+            super().delete_queryset(request, queryset)
+            audit.write(events)
 
     def record(self, request: HttpRequest, deed: str, obj: Any, *, detail: str = "") -> None:
         """Write down that the user did `deed` (`created`, `checked`, …) to a row of this model."""
-        thing = str(obj._meta.verbose_name).lower().replace(" ", "_").replace("-", "_")
-        audit.record(f"{thing}.{deed}", by=actor_of(request), account=self.account_of(obj), to=obj, detail=detail)
+        audit.write([self.event(request, deed, obj, detail=detail)])
+
+    def event(self, request: HttpRequest, deed: str, obj: Any, *, detail: str = "") -> AuditEvent:
+        by, account = actor_of(request), self.account_of(obj)
+        return audit.event(f"{audit.word_for(obj)}.{deed}", by=by, account=account, to=obj, detail=detail)
 
 
 class OfMyAccounts(InTheConsole):

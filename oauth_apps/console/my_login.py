@@ -22,6 +22,7 @@ from oauth_apps.console.base import actor_of
 from oauth_apps.console.choice import my_accounts
 from oauth_apps.console.sign_in import NAME, CodeField, locked_out, problem_with_code, sole_account
 from oauth_apps.models import Authenticator
+from sequin_auth.lib import sessions
 
 PASSWORD_ATTRIBUTES = {"autocomplete": "current-password"}
 
@@ -73,7 +74,12 @@ def set_up(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and accepted(request, form, authenticator):
         if authenticator.confirm():
             audit.record("second_factor.added", by=actor_of(request), account=sole_account(user), to=user)
-            messages.success(request, "From the next login on, you are asked for a code of your authenticator app.")
+            sessions.end_all_of(user.pk, but=request.session.session_key)
+            messages.success(
+                request,
+                "From the next login on, you are asked for a code of your authenticator app. Wherever else you were "
+                "signed in, you no longer are.",
+            )
         return redirect("admin:my_login")
     code = segno.make(authenticator.setup_uri(user.get_username()), error="m", micro=False)
     context = {
@@ -97,7 +103,12 @@ def remove(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and accepted(request, form, authenticator):
         Authenticator.objects.filter(user=user.pk).delete()
         audit.record("second_factor.removed", by=actor_of(request), account=sole_account(user), to=user)
-        messages.success(request, "From the next login on, you are asked for the password alone.")
+        sessions.end_all_of(user.pk, but=request.session.session_key)
+        messages.success(
+            request,
+            "From the next login on, you are asked for the password alone. Wherever else you were signed in, you no "
+            "longer are.",
+        )
         return redirect("admin:my_login")
     context = {**admin.site.each_context(request), "title": "Remove the authenticator app", "form": form}
     return render(request, "console/second_factor_remove.html", context)

@@ -33,6 +33,7 @@ from oauth_apps import audit
 from oauth_apps.console.base import InTheConsole, actor_of
 from oauth_apps.console.own_password import OwnPasswordForm, refusal_of
 from oauth_apps.models import Account, ApiToken, Authenticator, Membership, OAuthApp
+from sequin_auth.lib import sessions
 
 admin.site.unregister([User, Group, ProcrastinateJob])
 
@@ -45,6 +46,13 @@ for model, one, many in ((AccessAttempt, "sign-in attempt", "sign-in attempts"),
 
 class OfSuperusers(InTheConsole):
     """Nobody else has any permission here, whatever Django's own tables of permissions say."""
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Django looks for the row first, and would tell others which ids there are."""
+        if not self.has_module_permission(request):
+            raise PermissionDenied
+        response: HttpResponse = super().history_view(request, object_id, extra_context)
+        return response
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_active and request.user.is_staff and request.user.is_superuser)
@@ -297,7 +305,9 @@ class UserAdmin(OfSuperusers, DjangoUserAdmin):
             removed, _ = Authenticator.objects.filter(user=user).delete()
             if removed:
                 audit.record("second_factor.removed", by=actor_of(request), account=None, to=user)
-                messages.success(request, f"{user.get_username()} signs in with the password alone from now on.")
+                sessions.end_all_of(user.pk)
+                name = user.get_username()
+                messages.success(request, f"{name} is signed out, and signs in with the password alone from now on.")
             return redirect("admin:auth_user_change", user.pk)
         context = {
             **self.admin_site.each_context(request),

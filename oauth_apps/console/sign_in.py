@@ -16,6 +16,7 @@ from django.contrib.auth import REDIRECT_FIELD_NAME, get_user_model, login
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.contrib.auth.views import LoginView
+from django.db.models import Sum
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -28,12 +29,14 @@ from django.views.decorators.http import require_http_methods
 from unfold.forms import AuthenticationForm
 
 from oauth_apps import audit
+from oauth_apps.limits import network_of
 from oauth_apps.models import Account, Authenticator, Membership
 from sequin_auth.lib.api import client_address
 from sequin_auth.lib.sessions import SIGNED_IN_AT
 
 ASKED = "asked_for_code"  # in the session of somebody whose password was right
 TIME_FOR_CODE = 300  # seconds
+MOST_OF_AN_ADDRESS = 100  # wrong passwords, with all names together, in the time after which failures are forgotten
 NAME = "username"  # as Django's login form calls it, and django-axes after it
 CODE_ATTRIBUTES = {"autocomplete": "one-time-code", "inputmode": "numeric", "maxlength": "7", "spellcheck": "false"}
 
@@ -98,6 +101,8 @@ class SignIn(LoginView):
 def sign_in(request: HttpRequest) -> HttpResponse:
     if request.method in {"GET", "HEAD"} and admin.site.has_permission(request):
         return redirect("admin:index")
+    if request.method == "POST" and tries_many_names(request):
+        return locked_out(request)
     context = {**admin.site.each_context(request), "title": "Log in"}
     return cast(HttpResponse, SignIn.as_view(extra_context=context, authentication_form=PasswordForm)(request))
 
@@ -188,7 +193,9 @@ def counted_name(request: HttpRequest | None, credentials: dict[str, Any] | None
 
 
 def counted_address(request: HttpRequest) -> str:
-    return client_address(request) or "::"  # behind a socket there is none, and NULL is equal to nothing
+    """The address under which failures are counted: of IPv6 the first one of its network, which is one customer's."""
+    network = network_of(client_address(request))
+    return network.partition("/")[0] or "::"  # behind a socket there is none, and NULL is equal to nothing
 
 
 def user_named(name: str) -> User | None:
@@ -196,6 +203,14 @@ def user_named(name: str) -> User | None:
     if not name or "\0" in name:
         return None
     return get_user_model().objects.filter(username__iexact=name).first()
+
+
+def tries_many_names(request: HttpRequest) -> bool:
+    """Whether one address has failed more often, with all names together, than people who share it do."""
+    since = timezone.now() - timedelta(hours=settings.AXES_COOLOFF_TIME)
+    attempts = AccessAttempt.objects.filter(ip_address=counted_address(request), attempt_time__gt=since)
+    failures = attempts.aggregate(failures=Sum("failures_since_start"))["failures"] or 0
+    return bool(failures >= MOST_OF_AN_ADDRESS)
 
 
 def locked_out_until(request: HttpRequest, credentials: dict[str, Any] | None) -> datetime:

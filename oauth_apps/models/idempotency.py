@@ -36,6 +36,7 @@ class IdempotencyRecord(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "key_hash"], name="idempotency_key_once_an_account")]
+        indexes = [models.Index(fields=["created_at"], name="idempotency_by_time")]
 
     def __str__(self) -> str:
         return f"answered {self.status_code}" if self.status_code else "being answered"

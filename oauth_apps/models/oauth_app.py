@@ -1,23 +1,27 @@
 """A developer's client registrations at providers."""
 
 import hmac
+import json
 import uuid
 from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import connections, models, transaction
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.utils import timezone
 
 from oauth_apps.models.account import Account
+from oauth_apps.models.redirect_uri import RedirectURI
+from oauth_apps.redirect_uris import PROVIDER_SEGMENT
 from providers import catalogue
 from providers.client import Client
 from providers.provider import Provider
 from providers.sandbox import registrations
 from sequin_auth.lib.encryption import SealedTextField, Unreadable, digest
+from sequin_auth.lib.postgres import statements
 
 
 class HealthStatus(models.TextChoices):
@@ -32,6 +36,33 @@ class OAuthAppQuerySet(models.QuerySet["OAuthApp"]):
 
     def enabled(self) -> "OAuthAppQuerySet":
         return self.filter(enabled=True)
+
+    def by_id(self, *ids: UUID) -> "OAuthApp | None":
+        """The one of these ids, in the statement of every trip; of several, one that is enabled."""
+        table = self.model._meta.db_table
+        rows = statements.run(
+            f"SELECT {statements.columns_of(self.model)} FROM {table} WHERE id = ANY(%s) ORDER BY enabled DESC LIMIT 1",  # noqa: S608
+            [list(ids)],
+        )
+        return statements.instance_of(self.model, rows[0]) if rows else None
+
+    def with_redirect_uris(self, app_id: UUID, *, like: str) -> "tuple[OAuthApp | None, list[RedirectURI]]":
+        """The app of an id, and those of its account's redirect URIs that may be meant by `like`, in one statement."""
+        apps, uris = self.model._meta.db_table, RedirectURI._meta.db_table
+        rows = statements.run(
+            f"""
+            SELECT {statements.columns_of(self.model)}, {statements.columns_of(RedirectURI)} FROM {apps}
+            LEFT JOIN {uris} ON {uris}.account_id = {apps}.account_id
+                AND %s IN ({uris}.redirect_uri, replace({uris}.redirect_uri, '{PROVIDER_SEGMENT}', {apps}.provider))
+            WHERE {apps}.id = %s
+            """,  # noqa: S608 (names of ours, no values)
+            [like.replace("\x00", ""), app_id],  # which no text of the database may hold
+        )
+        if not rows:
+            return None, []
+        columns = len(self.model._meta.concrete_fields)
+        found = [statements.instance_of(RedirectURI, row[columns:]) for row in rows if row[columns] is not None]
+        return statements.instance_of(self.model, rows[0][:columns]), found
 
     def squatted_by(self, oauth_app: "OAuthApp") -> "OAuthAppQuerySet":
         """Other accounts' apps that claim the same registration at the same provider (and host)."""
@@ -138,12 +169,25 @@ class OAuthApp(models.Model):
         secret = self.client_secret or ""
         return bool(secret) & hmac.compare_digest(digest(secret), digest(candidate))
 
-    def observe(self, status: HealthStatus, *notes: str) -> None:
-        """Write down what an exchange or a check has just told about this app. Touches no other field."""
+    def observe(self, status: HealthStatus, *notes: str) -> bool:
+        """Write down what an exchange or a check has just told about this app. Touches no other field.
+
+        Returns whether its status is another one now; another process may have observed one meanwhile.
+        """
         self.health_status, self.health_notes, self.health_time = status, list(notes), timezone.now()
-        type(self).objects.filter(pk=self.pk).update(
-            health_status=self.health_status, health_notes=self.health_notes, health_time=self.health_time
-        )
+        table = type(self)._meta.db_table
+        with connections[type(self).objects.db].cursor() as cursor:
+            cursor.execute(
+                f"""
+                WITH before AS (SELECT health_status FROM {table} WHERE id = %s FOR NO KEY UPDATE)
+                UPDATE {table} SET health_status = %s, health_notes = %s, health_time = %s
+                FROM before WHERE id = %s
+                RETURNING before.health_status
+                """,  # noqa: S608 (a name of ours, no value)
+                [self.pk, str(status), json.dumps(self.health_notes), self.health_time, self.pk],
+            )
+            before = cursor.fetchone()
+        return before is not None and before[0] != status
 
 
 @receiver(post_delete, sender=OAuthApp)

@@ -18,7 +18,7 @@ class NotDiscovered(Exception):
 def discover(issuer_or_url: str) -> dict[str, Any]:
     """The metadata of an issuer, or at the URL of a document. Asks through the egress guard. Raises NotDiscovered."""
     if WELL_KNOWN in issuer_or_url:
-        return _document(issuer_or_url)
+        return _of(_issuer_of(issuer_or_url), issuer_or_url, _document(issuer_or_url))
     try:
         addresses = _addresses(issuer_or_url)
     except ValueError as exc:
@@ -30,10 +30,22 @@ def discover(issuer_or_url: str) -> dict[str, Any]:
         except NotDiscovered as exc:
             reasons.append(f"{url}: {exc}")
             continue
-        if str(found.get("issuer", "")).rstrip("/") != issuer_or_url.rstrip("/"):
-            raise NotDiscovered(f"{url} speaks of another issuer (RFC 8414, 3.3).")
-        return found
+        return _of(issuer_or_url, url, found)
     raise NotDiscovered("\n".join(reasons))
+
+
+def _of(issuer: str, url: str, found: dict[str, Any]) -> dict[str, Any]:
+    """`found`, if it is this issuer's. Raises NotDiscovered."""
+    if str(found.get("issuer", "")).rstrip("/") != issuer.rstrip("/"):
+        raise NotDiscovered(f"{url} speaks of another issuer (RFC 8414, 3.3).")
+    return found
+
+
+def _issuer_of(url: str) -> str:
+    """Whose document is at `url`, by either way of making it."""
+    origin, _, rest = url.partition("?")[0].partition(WELL_KNOWN)
+    _, slash, path = rest.partition("/")
+    return f"{origin}{slash}{path}"
 
 
 def _addresses(issuer: str) -> list[str]:

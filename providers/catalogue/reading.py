@@ -21,8 +21,9 @@ FOLDER = Path(__file__).parent
 LARGEST_FILE = 1_048_576  # bytes
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # What a product that shares another's authorization server does not share
-ITS_OWN = {"slug", "name", "aliases", "icon", "kinds", "scopes", "default_scopes"}
-POSITION = re.compile(r" at line (\d+) column \d+$")
+ITS_OWN = {"slug", "name", "aliases", "icon", "kinds", "scopes", "default_scopes", "collections"}
+ITS_OWN_TO_PLAY = {"lists", "collections", "feed"}
+POSITION = re.compile(r" at line (\d+) column \d+\Z")
 FIELDS = set(Provider.__struct_encode_fields__)
 # Where the rules' sentences say what they are about: `credential.a …`, `variable a …`, `[credential] …`
 SUBJECT = re.compile(r"\[?([a-z_0-9]+(?:\.[A-Za-z0-9_-]+)*)\]?:?(?: |$)")
@@ -58,7 +59,7 @@ class Document:
 
     def problem(self, message: str, at: Keys | None = None) -> Problem:
         """`message` beside the line that it is about; `at`: the path of keys, if it is not the sentence's subject."""
-        wanted = about(message) if at is None else at
+        wanted = _numbered(self.table, about(message)) if at is None else at
         found = [(*find(layer.read_text(encoding="utf-8"), wanted), layer) for layer in self.layers]
         _, line, layer = max(found, key=lambda place: place[0])  # of equals the first
         return Problem(layer, line, message)
@@ -174,9 +175,12 @@ def _extended(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     """
     inherited = {name: value for name, value in base.items() if name not in ITS_OWN}
     merged = _overridden(inherited, own)
-    if isinstance(base.get("sandbox"), dict) and isinstance(own.get("sandbox"), dict):
-        calls = [_listed(table["sandbox"].get("calls")) for table in (own, base)]
-        merged["sandbox"] = {**merged["sandbox"], "calls": [*calls[0], *calls[1]]}
+    if isinstance(base.get("sandbox"), dict):
+        sandbox = {name: value for name, value in base["sandbox"].items() if name not in ITS_OWN_TO_PLAY}
+        ours = own.get("sandbox", {})
+        if isinstance(ours, dict):
+            calls = {"calls": [*_listed(ours.get("calls")), *_listed(sandbox.get("calls"))]}
+            merged["sandbox"] = {**sandbox, **ours, **calls}
     return merged
 
 
@@ -190,6 +194,14 @@ def provider_of(document: Document) -> Provider:
         return msgspec.convert(document.table, Provider)
     except msgspec.ValidationError as exc:
         raise NotUsable([document.problem(words, keys) for keys, words in misfits(document.table, Provider)]) from exc
+
+
+def _numbered(table: Mapping[str, Any], keys: Keys) -> Keys:
+    """`keys`, with a collection's number in place of its id: `[[collections]]` are a list."""
+    if keys[:1] != ["collections"] or len(keys) == 1:
+        return keys
+    ids = [entry.get("id") for entry in table.get("collections", []) if isinstance(entry, dict)]
+    return ["collections", ids.index(keys[1]), *keys[2:]] if keys[1] in ids else ["collections"]
 
 
 def about(message: str) -> Keys:

@@ -8,6 +8,7 @@ from providers import quirks
 from providers.catalogue.address_rules import base_urls, has_stray_brace, of_addresses
 from providers.catalogue.address_rules import is_https as is_https
 from providers.catalogue.client_rules import SETTINGS, of_client_settings
+from providers.catalogue.collection_rules import of_collections, of_their_dates
 from providers.catalogue.kind_rules import MEMBERS, of_its_api, of_kinds, of_refreshing
 from providers.catalogue.oauth1_rules import of_oauth1
 from providers.catalogue.pattern_rules import problem_of as problem_of_pattern
@@ -54,12 +55,13 @@ def lint(provider: Provider) -> list[str]:
         *of_headers(provider),
         *of_client_settings(provider),
         *of_oauth1(provider),
+        *of_collections(provider),
     ]
 
 
 def advice(provider: Provider) -> list[str]:
     """What is unsound in the file of `provider`, but keeps nobody from using it."""
-    return [*_of_use(provider), *_of_public_clients(provider), *_of_its_date(provider)]
+    return [*_of_use(provider), *_of_public_clients(provider), *_of_its_date(provider), *of_their_dates(provider)]
 
 
 def leaks(document: Mapping[str, Any], at: str = "") -> list[str]:

@@ -8,10 +8,10 @@ from django.views.decorators.debug import sensitive_variables
 
 from providers.sandbox import proofs
 from providers.sandbox.answers import document, filled, moments, refused
+from providers.sandbox.bearer import token_in
 from providers.sandbox.models import Grant, Registration, Token
-from providers.sandbox.reading import Refuse, authenticate, body, clean, single
+from providers.sandbox.reading import Refuse, authenticate, body, single
 from providers.sandbox.script import Call, Refusal, Simulated
-from providers.sandbox.signatures import signed
 from providers.sandbox.tokens import issue, values_of
 from sequin_auth.lib.encryption import digest
 
@@ -41,8 +41,8 @@ def _answer(request: HttpRequest, player: Simulated, wanted: Call, parts: dict[s
             raise Refuse("unknown_client", "The address names another client.")
     if wanted.account:
         return _revoked_account(player, wanted, registration, params)
-    parts, proven = proofs.of_call(request, player, wanted, parts)
-    given = proven or _token(request, player, wanted, params)
+    parts, proven = proofs.of_call(request, player, wanted.token, parts)
+    given = proven or token_in(request, player, wanted.token, params)
     token = Token.objects.with_grant(player.slug).named(given).first() if given else None
     if _is_param(wanted) and not given:
         raise Refuse("bad_request", "The token must be there.")
@@ -82,19 +82,6 @@ def _params(request: HttpRequest, wanted: Call) -> dict[str, str]:
         if not params.get(name) or (value and params[name] != value):
             raise Refuse("bad_request", f"{name} must be {value or 'there'}.")
     return params
-
-
-@sensitive_variables()
-def _token(request: HttpRequest, player: Simulated, wanted: Call, params: dict[str, str]) -> str:
-    place, _, name = wanted.token.partition(":")
-    if place in {"query", "form", "json", "body"}:
-        return params.get(name, "")
-    if place == "header":
-        return clean({name: request.headers.get(name, "")})[name]
-    if place == "oauth1" and player.script.oauth1:
-        return signed(request, player, player.script.oauth1).token
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return clean({"token": token})["token"] if scheme.lower() == (name or "bearer").lower() else ""
 
 
 def _is_param(wanted: Call) -> bool:

@@ -44,16 +44,21 @@ EXPLAINED = {
     Outcome.APPROVE_FEWER: _("The end user unticks one scope."),
     Outcome.DENY: _("The end user says no."),
     Outcome.PROVIDER_ERROR: _("The provider breaks down, and says so at the callback."),
-    Outcome.SLOW: _("Approved, but the token endpoint takes %(seconds)d seconds to answer."),
+    Outcome.SLOW: _("Approved, but the token endpoint and the API take %(seconds)d seconds to answer."),
     Outcome.SHORT_LIVED: _("Approved, but the access token ends after 60 seconds."),
     Outcome.REFRESH_FAILS: _("Approved, but the refresh token turns out to be revoked when it is used."),
     Outcome.ROTATING: _("Approved, and each refresh token is good for one use: one that comes back ends all tokens."),
+    Outcome.RATE_LIMITED: _("Approved, but the API answers 429 in two of each ten seconds."),
+    Outcome.API_FAILS: _("Approved, but the API answers 503 to every request."),
 }
 DECISIONS = [
     Outcome.APPROVE,
     Outcome.APPROVE_FEWER,
     Outcome.DENY,
 ]  # the end user's own; the others are faults to handle
+OF_THE_API = {Outcome.RATE_LIMITED, Outcome.API_FAILS}
+RECORDS = re.compile(r"[1-9][0-9]{0,4}|100000", re.ASCII)  # how many each collection of the account may have at first
+LARGER = [5_000, 100_000]  # those that the page offers
 
 
 class Choice(NamedTuple):
@@ -95,12 +100,17 @@ def ask(request: HttpRequest, player: Simulated, parts: dict[str, str]) -> HttpR
         answer = {"provider": player.slug, "client_id": registration.client_id, "scopes": asked.scopes}
         return document({**answer, "refresh_token": refresh_token, "outcomes": outcomes})
     choices = [Choice(outcome, link, explained(outcome)) for outcome, link in links.items()]
+    larger = [
+        (f"{number:,}", f"{page}?{urlencode({'outcome': Outcome.APPROVE, 'records': number, 'ticket': signed})}")
+        for number in (LARGER if player.script.collections else [])
+    ]
     context = {
         "client_id": registration.client_id,
         "redirect_uri": redirect_uri,
         "scopes": in_words(asked.scopes, player),
         "refresh_token": refresh_token,
         "left_out": sorted({*asked.scopes} - {*fewer(asked.scopes, player.script)}),
+        "larger": larger,
         "decisions": [choice for choice in choices if choice.outcome in DECISIONS],
         "faults": [choice for choice in choices if choice.outcome not in DECISIONS],
     }
@@ -119,17 +129,22 @@ def in_words(scopes: list[str], player: Simulated) -> list[tuple[str, str]]:
 
 
 def offered(script: Script) -> list[Outcome]:
-    return [outcome for outcome in Outcome if outcome != Outcome.ROTATING or has_refresh_tokens(script)]
+    missing = set() if has_refresh_tokens(script) else {Outcome.ROTATING}
+    missing |= set() if script.collections else OF_THE_API
+    return [outcome for outcome in Outcome if outcome not in missing]
 
 
 def choose(request: HttpRequest, player: Simulated) -> HttpResponse:
     """Do what a link of the consent page says: back to the client, with a code or an error."""
     asked = AuthorizationRequest.of(request.GET.get("ticket", ""), slug=player.slug)
     outcome, account = request.GET.get("outcome", ""), request.GET.get("account", "1")
+    records = request.GET.get("records", str(Grant._meta.get_field("records").default))
     if asked is None:
         return refuse_page(request, player, "This consent page is too old, or was not made here.")
     if outcome not in offered(player.script) or not ACCOUNT.fullmatch(account):
         return refuse_page(request, player, "There is no such outcome, or no such account.")
+    if not RECORDS.fullmatch(records):
+        return refuse_page(request, player, "records must be a number from 1 to 100000.")
     registration = Registration.objects.filter(pk=asked.registration_id).first()
     if registration is None:
         return refuse_page(request, player, "The client is gone.")
@@ -139,7 +154,15 @@ def choose(request: HttpRequest, player: Simulated) -> HttpResponse:
     elif outcome == Outcome.PROVIDER_ERROR:
         params = {"error": "server_error"} | _issuer(player.script, asked) | _state(asked.state)
     else:
-        params = granted(player, asked, registration, Outcome(outcome), account=account, delay=_delay(request))
+        params = granted(
+            player,
+            asked,
+            registration,
+            Outcome(outcome),
+            account=account,
+            records=int(records),
+            delay=_delay(request),
+        )
     if params is None:
         return refuse_page(request, player, "This consent was given already. Start again.")
     return _send(request, player, asked.redirect_uri, params, form_post=asked.form_post)
@@ -152,6 +175,7 @@ def granted(
     outcome: Outcome,
     *,
     account: str,
+    records: int,
     delay: float,
 ) -> dict[str, str] | None:
     """The authorization response to a consent (RFC 6749, 4.1.2). None if this one was given before."""
@@ -173,6 +197,7 @@ def granted(
             "outcome": outcome,
             "delay": delay,
             "account": account,
+            "records": records,
             "code_expires_at": timezone.now() + timedelta(seconds=script.code_lifetime),
         },
     )

@@ -21,6 +21,8 @@ class Outcome(models.TextChoices):
     SHORT_LIVED = "short_lived", "Short-lived token"
     REFRESH_FAILS = "refresh_fails", "Refresh that fails"
     ROTATING = "rotating", "Rotating refresh tokens"
+    RATE_LIMITED = "rate_limited", "Rate-limited API"
+    API_FAILS = "api_fails", "API that fails"
 
 
 class Registration(models.Model):
@@ -56,8 +58,9 @@ class Grant(models.Model):
     parts = models.JSONField()
     offers_refresh_token = models.BooleanField()  # as far as the authorization request decides it
     outcome = models.CharField(max_length=20, choices=Outcome)
-    delay = models.FloatField(default=0)  # seconds that the token endpoint takes
+    delay = models.FloatField(default=0)  # seconds that the token endpoint and the API take
     account = models.CharField(max_length=9)
+    records = models.PositiveIntegerField(default=250)  # that each collection has at first
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
     code_expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)

@@ -21,7 +21,7 @@ from joserfc.jwk import ECKey
 
 from providers.sandbox.models import Grant, Registration
 from providers.sandbox.reading import Refuse
-from providers.sandbox.script import Call, Proofs, Refusal, Simulated
+from providers.sandbox.script import Proofs, Refusal, Simulated
 
 JKT = "dpop_jkt"
 RECENT = 60  # seconds
@@ -57,10 +57,13 @@ def of_token_request(
 
 
 @sensitive_variables()
-def of_call(request: HttpRequest, player: Simulated, call: Call, parts: dict[str, str]) -> tuple[dict[str, str], str]:
-    """`parts`, with the key that an API call proves; and the token, if it comes with a proof. Raises Refuse."""
+def of_call(request: HttpRequest, player: Simulated, where: str, parts: dict[str, str]) -> tuple[dict[str, str], str]:
+    """`parts`, with the key that an API call proves; and the token, if it comes with a proof. Raises Refuse.
+
+    `where`: the place of the token, as a Call says it.
+    """
     wanted = player.script.dpop
-    if wanted is None or call.token != "bearer":
+    if wanted is None or where != "bearer":
         return parts, ""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "dpop":

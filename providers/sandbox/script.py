@@ -23,11 +23,22 @@ from django.core.exceptions import ImproperlyConfigured
 from providers import catalogue
 from providers.catalogue.shapes import misfits
 from providers.sandbox import quirks
+from providers.sandbox.api.problems import of_lists
+from providers.sandbox.api.vocabulary import Above as Above
+from providers.sandbox.api.vocabulary import EventNames as EventNames
+from providers.sandbox.api.vocabulary import Feed as Feed
+from providers.sandbox.api.vocabulary import Filter as Filter
+from providers.sandbox.api.vocabulary import Listing as Listing
+from providers.sandbox.api.vocabulary import ListRefusals as ListRefusals
+from providers.sandbox.api.vocabulary import Paging as Paging
+from providers.sandbox.api.vocabulary import Refusal as Refusal
+from providers.sandbox.api.vocabulary import Sorting as Sorting
+from providers.sandbox.api.vocabulary import in_full
 
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 DEPLOYMENT = "n-th deployment"  # one of a grant's parts; no placeholder has such a name
 SECOND_SCOPE = "second_scope"  # likewise, and a value of answers
-Role = Literal["authorize", "request_token", "token", "refresh", "pushed", "jwks", "call"]
+Role = Literal["authorize", "request_token", "token", "refresh", "pushed", "jwks", "call", "list", "feed"]
 AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"]
 VALUES = {
     "access_token", "refresh_token", "id_token", "expires_in", "expires_in_text", "refresh_token_expires_in",
@@ -42,15 +53,6 @@ VALUES = {
     "now", "now_ms_text", "now_iso", "uuid", "null",
     "error", "description",                 # of a refusal
 }  # fmt: skip
-
-
-class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one thing is refused. `body`: instead of the one that all of the provider's refusals share."""
-
-    error: str
-    description: str = ""
-    status: int = 400
-    body: dict[str, Any] | None = None
 
 
 class Refusals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -208,8 +210,8 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """One provider's part. `documentation`: the pages that it was written from."""
 
     documentation: list[str]
-    authorization_endpoint: str | list[str]
-    token_endpoint: str | list[str]
+    authorization_endpoint: str | list[str] = []  # none: there is no code flow, and its API alone is played
+    token_endpoint: str | list[str] = []
     refresh_endpoint: str | list[str] = []  # if given, a refresh is taken there alone
     pushed_authorization_request_endpoint: str | list[str] = []  # RFC 9126
     jwks_uri: str | list[str] = []
@@ -287,6 +289,11 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     dpop: Proofs | None = None
     oauth1: OAuth1 | None = None
 
+    # its API
+    lists: Listing = Listing()  # what all collections have in common
+    collections: dict[str, Listing] = {}
+    feed: Feed | None = None
+
     def refusal(self, what: Refused) -> Refusal:
         """How `what` is refused; where the documentation tells no difference, as what it stands for."""
         refusal: Refusal | None = getattr(self.errors, what)
@@ -298,12 +305,17 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One documented URL. `call` belongs to the role of that name. `deployment`: its number, if they differ."""
+    """One documented URL. `call` belongs to the role of that name, `listing` to `list` and `feed`.
+
+    `collection`: what is listed. `deployment`: its number, if they differ.
+    """
 
     role: Role
     methods: tuple[str, ...]
     url: str
     call: Call | None = None
+    listing: Listing | None = None
+    collection: str = ""
     deployment: str = ""
 
     @property
@@ -368,7 +380,7 @@ class NotPlayable(ImproperlyConfigured):
 def read(slug: str, name: str, table: Mapping[str, Any], variables: Any = ()) -> Simulated:
     """The `[sandbox]` table of `slug`; answers may use `variables` besides. Raises NotPlayable."""
     try:
-        script = _in_full(msgspec.convert(table, Script))
+        script = _in_full(_with_lists(msgspec.convert(table, Script)))
     except msgspec.ValidationError as exc:
         keys, words = next(misfits(table, Script))
         raise NotPlayable(words, keys) from exc
@@ -377,6 +389,17 @@ def read(slug: str, name: str, table: Mapping[str, Any], variables: Any = ()) ->
     if problems := _problems(script, known):
         raise NotPlayable(problems[0], [])
     return Simulated(slug=slug, name=name, script=script, endpoints=endpoints)
+
+
+def _with_lists(script: Script) -> Script:
+    """With what each list leaves out, because `lists`, or the first of several that list the same, says it."""
+    collections = {}
+    for name, listing in script.collections.items():
+        whole = in_full(listing, script.lists)
+        also = [in_full(other, whole) for other in listing.also]
+        collections[name] = msgspec.structs.replace(whole, also=also)
+    feed = script.feed and msgspec.structs.replace(script.feed, listing=in_full(script.feed.listing, script.lists))
+    return msgspec.structs.replace(script, collections=collections, feed=feed)
 
 
 def _in_full(script: Script) -> Script:
@@ -399,7 +422,14 @@ def _endpoints(script: Script) -> Iterator[Endpoint]:
     for role, methods, urls, call in _documented(script):
         are_told_apart = len(urls) == deployments > 1
         for number, url in enumerate(urls, start=1):
-            yield Endpoint(role, (*methods,), url, call, str(number) if are_told_apart else "")
+            yield Endpoint(role, (*methods,), url, call, deployment=str(number) if are_told_apart else "")
+    for name, listing in script.collections.items():
+        for one in [listing, *listing.also]:
+            for url in _listed(one.url):
+                yield Endpoint("list", (one.method,), url, listing=one, collection=name)
+    if script.feed:
+        for url in _listed(script.feed.listing.url):
+            yield Endpoint("feed", (script.feed.listing.method,), url, listing=script.feed.listing)
 
 
 def _documented(script: Script) -> Iterator[tuple[Role, Iterable[str], list[str], Call | None]]:
@@ -441,14 +471,15 @@ def _pattern(url: str) -> re.Pattern[str]:
 def _problems(script: Script, known: set[str]) -> list[str]:
     formats = [script.code_format, script.access_token_format, script.refresh_token_format]
     formats += [script.second_token.format] if script.second_token else []
-    problems = [f"{text} must hold {{random}}" for text in formats if "{random}" not in text]
+    told = [f"{text} must hold {{random}}" for text in formats if "{random}" not in text]
     if script.callback_signature and not hasattr(quirks, script.callback_signature):
-        problems.append(f"callback_signature names {script.callback_signature}, which is not in sandbox/quirks.py")
+        told.append(f"callback_signature names {script.callback_signature}, which is not in sandbox/quirks.py")
     templates: list[Any] = [script.answer, script.refresh_answer, script.callback, script.errors.body]
     templates += [script.rotation and script.rotation.answer]
     templates += [call.answer for call in script.calls] + [script.id_token and script.id_token.claims]
     used = {name for template in templates for name in PLACEHOLDER.findall(str(template))}
-    return problems + [f"{{{name}}} is no value that an answer can hold" for name in sorted(used - known)]
+    told += of_lists(script.collections, script.feed, known)
+    return told + [f"{{{name}}} is no value that an answer can hold" for name in sorted(used - known)]
 
 
 def issued(look: str) -> str:

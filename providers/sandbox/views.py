@@ -7,6 +7,8 @@ from django.views.decorators.http import require_GET
 
 from providers.sandbox import consent, oauth1, pushed, tokens
 from providers.sandbox.answers import document
+from providers.sandbox.api.answer import serve
+from providers.sandbox.api.asking import is_meant
 from providers.sandbox.calls import call
 from providers.sandbox.script import Endpoint, Simulated, simulated
 from providers.sandbox.signing import public_keys
@@ -21,9 +23,10 @@ def simulate(request: HttpRequest, slug: str, address: str) -> HttpResponse:
     found = list(player.at(address))
     if not found:
         return nothing_here(f"{player.name} documents no endpoint at this address.")
-    for endpoint, parts in found:
-        if request.method in endpoint.methods:
-            return _perform(request, player, endpoint, parts)
+    answering = [(endpoint, parts) for endpoint, parts in found if request.method in endpoint.methods]
+    if answering:
+        meant = (one for one in answering if _is_meant(request, *one))
+        return _perform(request, player, *next(meant, answering[0]))
     response = document({"error": "method_not_allowed"}, status=405)
     response["Allow"] = ", ".join(sorted({method for endpoint, _ in found for method in endpoint.methods}))
     return response
@@ -38,6 +41,12 @@ def choose(request: HttpRequest, slug: str) -> HttpResponse:
     return consent.choose(request, player)
 
 
+def _is_meant(request: HttpRequest, endpoint: Endpoint, parts: dict[str, str]) -> bool:
+    if endpoint.call is not None:
+        return all(text.encode() in request.body for text in endpoint.call.body_contains)
+    return endpoint.listing is None or is_meant(request, parts, endpoint.listing)
+
+
 def _player(slug: str) -> Simulated | None:
     return simulated(slug) if settings.SANDBOX else None
 
@@ -45,6 +54,8 @@ def _player(slug: str) -> Simulated | None:
 def _perform(request: HttpRequest, player: Simulated, endpoint: Endpoint, parts: dict[str, str]) -> HttpResponse:
     if endpoint.call is not None:
         return call(request, player, endpoint.call, parts)
+    if endpoint.listing is not None:
+        return serve(request, player, endpoint.collection, endpoint.listing, parts)
     if endpoint.role == "authorize":
         return consent.ask(request, player, parts)
     if wanted_oauth1 := player.script.oauth1:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 
-from providers import kinds, vocabulary
+from providers import collection, kinds, vocabulary
 from providers.provider import Provider
 from providers.sandbox import script
 from providers.sandbox.script import Script
@@ -44,6 +44,23 @@ DESCRIBED: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "[revocation]": (vocabulary.Revocation,),
     "[follow_up]": (vocabulary.FollowUp,),
     "[api]": (vocabulary.Api,),
+    "[api.rate_limit]": (vocabulary.RateLimit,),
+    "[[collections]]": (collection.Collection,),
+    "Paginators": (
+        collection.HeaderLink,
+        collection.JSONLink,
+        collection.HeaderCursor,
+        collection.Cursor,
+        collection.Offset,
+        collection.PageNumber,
+        collection.TextOffset,
+    ),
+    "[collections.incremental]": (collection.Incremental,),
+    "[collections.changes]": (collection.Changes,),
+    "[collections.parent]": (collection.Parent,),
+    "[collections.described]": (collection.Described,),
+    "[[discover]]": (collection.Discovery,),
+    "[[discover.steps]]": (collection.Step,),
     "[sandbox]": (Script,),
     "[sandbox.scopes]": (script.Scopes,),
     "[sandbox.refresh]": (script.RefreshTokens,),
@@ -56,8 +73,15 @@ DESCRIBED: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "One refusal": (script.Refusal,),
     "[[sandbox.calls]]": (script.Call,),
     "[sandbox.oauth1]": (script.OAuth1,),
+    "[sandbox.lists], [sandbox.collections.NAME]": (script.Listing,),
+    "Paging": (script.Paging,),
+    "Filters and order": (script.Filter, script.Sorting),
+    "Lists below a record": (script.Above,),
+    "What a list refuses": (script.ListRefusals,),
+    "[sandbox.feed]": (script.Feed,),
+    "events of a collection": (script.EventNames,),
 }
-ROW = re.compile(r"\| `([a-z_0-9]+)` \|(.*?)\|(.*)\|$")
+ROW = re.compile(r"\| `([a-z_0-9]+)` \|(.*?)\|(.*)\|\Z")
 URL = r"^(https?://|\{)"
 
 

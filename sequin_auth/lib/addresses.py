@@ -30,6 +30,10 @@ class Address(NamedTuple):
 
 def resolve(host: str, port: int, *, timeout: float) -> list[Address]:
     """Every address of the host; none if it has none, or if they were not found in time (seconds)."""
+    if "%" in host:  # a zone, which means something to one machine alone, or whatever else stands behind it
+        return []
+    with suppress(ValueError):
+        return [literal(ipaddress.ip_address(host), port)]
     answers: queue.SimpleQueue[list[Address]] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -44,6 +48,13 @@ def resolve(host: str, port: int, *, timeout: float) -> list[Address]:
         return answers.get(timeout=max(0.0, timeout))
     except queue.Empty:
         return []
+
+
+def literal(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> Address:
+    """A host that is written as an address has that one, and nobody needs to be asked."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return Address(socket.AF_INET, (str(ip), port))
+    return Address(socket.AF_INET6, (str(ip), port, 0, 0))
 
 
 def is_public(address: str) -> bool:

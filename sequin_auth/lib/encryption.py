@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, Self, TypeVar
 
 from django.apps import apps
@@ -21,6 +22,7 @@ from django.db.models.query_utils import DeferredAttribute
 from django.views.decorators.debug import sensitive_variables
 from django_cryptography.fields import EncryptedMixin
 
+from . import redaction
 from .key_ring import KEY_ID, KeyRing, Tampered, UnknownKey, Unreadable, digest, key_id_of, key_ring
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "key_id_of",
     "key_ring",
     "keys_in_use",
+    "keys_missing",
     "sealed_fields",
 ]
 
@@ -98,6 +101,7 @@ class SealedAttribute(DeferredAttribute):
     def __set__(self, instance: models.Model, value: Any) -> None:
         if not (value is None or isinstance(value, Sealed | Unsealed)):
             value = Unsealed(self.field.accepted(value))
+            redaction.learn(value.plaintext)
         instance.__dict__[self.field.attname] = value
 
 
@@ -162,17 +166,21 @@ class SealedField(Shell[SetType, GetType]):
             raise ValueError(f"{self}: that is the mask of a secret, not a secret.")
         return value
 
+    @sensitive_variables()
     def seal(self, value: str | bytes, *, pk: Any) -> Sealed:
         """Close `value` for the row `pk`, for `QuerySet.update()` or, as `.envelope`, for SQL."""
+        redaction.learn(value)
         return Sealed(key_ring().seal(self._encoded(value), bound_to=self._place(pk)))
 
     @sensitive_variables()
     def open(self, sealed: Sealed, *, pk: Any) -> str | bytes:
         """Raises UnknownKey or Tampered, which name column and row."""
         try:
-            return self._decoded(key_ring().open(sealed.envelope, bound_to=self._place(pk)))
+            value = self._decoded(key_ring().open(sealed.envelope, bound_to=self._place(pk)))
         except Unreadable as exc:
             raise type(exc)(f"{self} of row {pk} does not open: {exc}.") from None
+        redaction.learn(value)
+        return value
 
     def _encoded(self, value: str | bytes) -> bytes:
         raise NotImplementedError
@@ -299,6 +307,22 @@ def sealed_fields() -> Iterator[SealedField[Any, Any]]:
         for field in model._meta.local_concrete_fields:
             if isinstance(field, SealedField):
                 yield field
+
+
+def keys_missing(field: SealedField[Any, Any]) -> set[str]:
+    """The ids of keys that have sealed values of the field and are not in the key ring.
+
+    Asked by ranges, before, between and behind the ids that are known: so a BRIN index on KeyIdOf, which keeps the
+    first and the last id of each stretch of the table in a few pages, answers without a look at the rows.
+    """
+    known = sorted(key_id.encode("ascii") for key_id in key_ring().key_ids)
+    unknown = models.Q(sealed_by__lt=known[0]) | models.Q(sealed_by__gt=known[-1])
+    for before, behind in pairwise(known):
+        unknown |= models.Q(sealed_by__gt=before, sealed_by__lt=behind)
+    sealed = field.model._base_manager.annotate(sealed_by=KeyIdOf(field.name)).filter(unknown)
+    found = sealed.order_by().values_list("sealed_by", flat=True).distinct()
+    key_ids = {bytes(sealed_by).decode("ascii", errors="replace") for sealed_by in found}
+    return {key_id for key_id in key_ids if KEY_ID.fullmatch(key_id)}
 
 
 def keys_in_use(field: SealedField[Any, Any]) -> Counter[str | None]:

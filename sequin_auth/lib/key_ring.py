@@ -23,12 +23,15 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.views.decorators.debug import sensitive_variables
 
+from sequin_auth.lib import redaction
+
 VERSION: Final = 1
 KEY_LENGTH: Final = 32
 NONCE_LENGTH: Final = 12  # random; good for 2**32 seals by one key
 TAG_LENGTH: Final = 16
 KEY_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 EXAMPLE_KEYS: Final = {bytes(range(KEY_LENGTH)), bytes(range(1, KEY_LENGTH + 1))}
+TEXT: Final = re.compile(rb"[ -~]*")  # a random key is all text once in 7 * 10**13
 FEWEST_DISTINCT_BYTES: Final = 8  # of 32; a random key has about 30, one of zeros or of a repeated word does not
 
 
@@ -46,6 +49,7 @@ class Tampered(Unreadable):
 
 def digest(value: str | bytes) -> bytes:
     """SHA-256, 32 bytes: by it we store and find what we issue ourselves, which is random."""
+    redaction.learn(value)
     return sha256(value.encode(errors="surrogatepass") if isinstance(value, str) else value).digest()
 
 
@@ -75,6 +79,8 @@ class KeyRing:
                 raise refused(number, "has a key that is not 32 bytes long")
             if len(set(key)) < FEWEST_DISTINCT_BYTES or key in EXAMPLE_KEYS:
                 raise refused(number, "has a key that everybody knows; make one with `openssl rand -base64 32`")
+            if TEXT.fullmatch(key):
+                raise refused(number, "has a key that is text, not random; make one with `openssl rand -base64 32`")
             if key_id in keys or key in keys.values():
                 raise refused(number, "repeats the id or the key of another")
             keys[key_id] = key

@@ -10,11 +10,16 @@ from tests.real.machine import BASE_DIR
 LEVELS = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 COLOURS = {"type": "rule", "values": ["color-contrast"]}  # the one thing that is another in the dark
 RUN = """async (runOnly) => {
-    const found = await axe.run(document, { runOnly });
+    const found = await axe.run(document, { runOnly, resultTypes: ["violations"] });
     if (!found.passes.length) throw new Error("axe saw nothing");
     return found.violations.flatMap((violation) =>
         violation.nodes.map((node) => `${violation.id}: ${node.html.slice(0, 200)} ${node.any[0]?.message ?? ""}`));
 }"""
+
+# Cells of a list that have more in them than they show
+CUT_OFF = """() => [...document.querySelectorAll("#result_list tbody :is(th, td)")]
+    .filter((cell) => cell.scrollHeight > cell.clientHeight + 1 || cell.scrollWidth > cell.clientWidth + 1)
+    .map((cell) => `${cell.dataset.label}: ${cell.innerText}`)"""
 
 # The console looks at the system's colours when a page opens, and puts them down as a class
 IN_COLOURS = """(colours) => {
@@ -43,6 +48,8 @@ def faults(page: Page) -> Iterator[str]:
     page.set_viewport_size({"width": 390, "height": 800})
     if (width := widest(page)) > 390:
         yield f"{page.url} is {width} px wide on a phone"
+    for words in cut_off(page):
+        yield f"{page.url} cuts off on a phone: {words}"
     page.emulate_media(color_scheme="light")
     page.evaluate(IN_COLOURS, "light")
     page.set_viewport_size({"width": 1280, "height": 800})
@@ -53,3 +60,9 @@ def widest(page: Page) -> int:
     page.wait_for_load_state()
     width: int = page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
     return width
+
+
+def cut_off(page: Page) -> list[str]:
+    """What the open list does not show whole in the window as wide as it is."""
+    found: list[str] = page.evaluate(CUT_OFF)
+    return found

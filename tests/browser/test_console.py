@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from playwright.sync_api import Page, expect
 
-from tests.browser.axe import faults, widest
+from tests.browser.axe import cut_off, faults, widest
 from tests.browser.console import card, newcomer, sign_in, tab_to
 from tests.browser.demo import Demo
 from tests.browser.window import Window
@@ -114,11 +114,12 @@ def test_shopify_is_registered_with_its_variable(window: Window, demo: Demo) -> 
     page.get_by_label("Name", exact=True).fill("Shop of one customer")
     page.get_by_label("Client ID").fill("shopify-1")
     page.get_by_label("Client secret").fill(demo.canaries.add("client_secret", "secret-of-shopify-1"))
-    page.get_by_label(re.compile("shop", re.IGNORECASE)).last.fill("not a shop!")
+    page.get_by_role("textbox", name=re.compile("shop", re.IGNORECASE)).last.fill("not a shop!")
     click(page, "Save", role="button")
     expect(page.get_by_text(re.compile("must be|must look"))).not_to_have_count(0)
+    expect(page.get_by_role("alert")).to_be_focused()
     window.take("shopify-refused")
-    page.get_by_label(re.compile("shop", re.IGNORECASE)).last.fill("arrakis.myshopify.com")
+    page.get_by_role("textbox", name=re.compile("shop", re.IGNORECASE)).last.fill("arrakis.myshopify.com")
     page.get_by_label("Client secret").fill("secret-of-shopify-1")
     click(page, "Save", role="button")
 
@@ -221,6 +222,7 @@ def test_a_phone_shows_the_way_as_well(window: Window, demo: Demo) -> None:
     click(page, "Menu", role="button")
     click(page, "OAuth Apps")
     assert widest(page) <= 390
+    assert cut_off(page) == []
     page.get_by_role("link", name=re.compile("Stripe")).first.click()
     expect(page.get_by_role("heading", name="In your application")).to_be_visible()
     window.take("phone-oauth-app")

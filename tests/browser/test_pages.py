@@ -24,6 +24,7 @@ CONSOLE = [
     "oauth_apps/membership/", "oauth_apps/membership/add/", "oauth_apps/auditevent/", "oauth_apps/account/",
     "oauth_apps/account/add/", "auth/user/", "auth/user/add/", "procrastinate/procrastinatejob/",
     "credentials/credential/", "credentials/authorization/", "credentials/credential/export/", "axes/accessattempt/",
+    "syncs/sync/", "syncs/sync/add/", "syncs/destination/", "syncs/destination/add/",
 ]  # fmt: skip
 # Model: the pages of one row of it
 OF_A_ROW = {
@@ -36,6 +37,8 @@ OF_A_ROW = {
     "auth/user": ["change", "password"],
     "credentials/credential": ["change", "delete", "export-one", "history"],
     "credentials/authorization": ["change"],
+    "syncs/sync": ["change", "delete", "history"],
+    "syncs/destination": ["change", "delete"],
 }
 
 

@@ -179,7 +179,7 @@ def test_a_new_token_is_shown_once_and_kept_nowhere(member: Client, client: Clie
     assert text not in str(list(LogEntry.objects.values()) + list(AuditEvent.objects.values()))
     event = AuditEvent.objects.get()
     assert (event.action, event.actor, event.account) == ("api_token.created", "paul", account)
-    assert event.object_name == f"CI ({token.prefix}…)"
+    assert (event.object_name, event.detail) == (f"CI ({token.prefix}…)", "read, write")
 
 
 def test_loading_the_page_again_makes_no_second_token(member: Client, account: Account) -> None:

@@ -10,8 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from oauth_apps import audit
-from oauth_apps.console.audit_log import DEEDS_IN_WORDS, in_words
-from oauth_apps.models import Account, AuditEvent, RedirectURI
+from oauth_apps.console.audit_log import DEEDS_IN_WORDS, HEADINGS, in_words
+from oauth_apps.models import Account, ApiToken, AuditEvent, RedirectURI
 
 LIST = "/admin/oauth_apps/auditevent/"
 PAUL = audit.Actor("paul", None, "192.0.2.1", "req-1")
@@ -141,6 +141,45 @@ def test_a_hundred_rows_cost_no_more_statements_than_one(
     with django_assert_max_num_queries(11):  # three of which save the session
         page = member.get(LIST)
     assert page.context["cl"].result_count == 200
+
+
+def test_what_was_done_with_an_api_token_is_one_click_away(member: Client, account: Account) -> None:
+    token = ApiToken.objects.create(account=account, name="billing", token_hash=b"0" * 32)
+    shower = audit.Actor("billing", api_token_id=token.pk)
+    audit.record("credential.exported", by=shower, account=account)
+    audit.record("api_token.created", by=PAUL, account=account, to=token)
+    audit.record("user.signed_in", by=audit.Actor("chani"), account=account)
+    event = AuditEvent.objects.get(actor="billing")
+
+    page = member.get(f"{LIST}{event.pk}/change/").content.decode()
+
+    assert f'href="{LIST}?q={token.pk}">{token.pk}</a>' in page
+    assert "API token" in page
+    assert shown(member, q=str(token.pk)) == {"billing", "paul"}
+    assert shown(member, q=str(token.pk).upper()) == {"billing", "paul"}
+    for no_token in ("no-uuid", str(token.pk)[:-1], "%", "x'y"):
+        assert shown(member, q=no_token) == set()
+
+
+def test_an_event_has_no_history_but_itself(member: Client, mine: AuditEvent, theirs: AuditEvent) -> None:
+    page = f"{LIST}{mine.pk}/change/"
+    assert f"{LIST}{mine.pk}/history/" not in member.get(page).content.decode()
+
+    assert member.get(f"{LIST}{mine.pk}/history/")["Location"] == page
+    assert "rabban" not in member.get(f"{LIST}{theirs.pk}/history/", follow=True).content.decode()
+    assert member.get(f"{LIST}nothing/history/", follow=True).redirect_chain[-1] == ("/admin/", 302)
+
+
+def test_every_deed_stands_under_its_thing(superuser: Client) -> None:
+    (filter_of_deeds, _) = superuser.get(LIST, {"deed": "member.created"}).context["cl"].filter_specs
+
+    page = superuser.get(LIST).content.decode()
+
+    assert [page.index(f">{heading}</h4>") for heading in sorted(set(HEADINGS.values()), key=str.lower)] == sorted(
+        page.index(f">{heading}</h4>") for heading in set(HEADINGS.values())
+    )
+    assert page.count("?deed=") == len(DEEDS_IN_WORDS)
+    assert len(filter_of_deeds.lookup_choices) == len(DEEDS_IN_WORDS)
 
 
 def test_every_deed_has_words() -> None:

@@ -231,7 +231,7 @@ def test_a_trips_page_says_where_it_stands(member: Client, stripe_app: OAuthApp)
 
     assert heading
     words = [word.strip() for word in re.sub(r"<[^>]+>", "|", heading[0]).split("|") if word.strip()]
-    assert words == ["Connections", "›", "Authorizations", "›", "Stripe, sent to the provider"]
+    assert words == ["Connections", "›", "Authorizations", "›", "stripe, sent to the provider"]
     assert f'href="{LIST}"' in heading[0]
 
 

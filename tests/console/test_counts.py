@@ -1,7 +1,6 @@
 """What is counted: refreshes as they end, trips when they are purged, each of them once."""
 
 import datetime
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +20,8 @@ from credentials.console.seen import Seen
 from credentials.errors import NeedsReauthorization, NoAccessToken
 from credentials.models import Authorization, Credential, DailyCount, End, Outcome, Step, Token, Tokens
 from credentials.models.daily_count import counted_in_sql
-from credentials.purge import purge
-from credentials.refresh import counts, lease, spool, sweep, writer
+from credentials.purge import NotPurged, purge
+from credentials.refresh import daily_outcomes, lease, spool, sweep
 from oauth_apps.models import Account, AuditEvent, OAuthApp, RedirectURI
 from tests.console.trips import trip_at
 from tests.credentials.stored import NEW, TOKEN_ENDPOINT, again, linear_app, linear_credential
@@ -35,9 +34,9 @@ LONG_AGO = timedelta(hours=25)
 
 @pytest.fixture(autouse=True)
 def nothing_collected() -> Iterator[None]:
-    counts.collected.clear()
+    daily_outcomes.collected.clear()
     yield
-    counts.collected.clear()
+    daily_outcomes.collected.clear()
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def test_a_failure_stands_in_the_history_and_in_the_numbers(expired: Credential,
         lease.refreshed(again(expired))  # is not tried again
 
     assert told(expired) == ["refresh_token_refused"]
-    assert counts.write() == 1
+    assert daily_outcomes.write() == 1
     assert counted() == {("Arrakis", "not_refreshed"): 1}
 
 
@@ -91,8 +90,8 @@ def test_a_success_stands_in_front_of_what_was_before(expired: Credential, respo
     lease.refreshed(again(expired), force=True)
 
     assert told(expired) == ["refreshed", "provider_unavailable"]
-    assert counts.write() == 2
-    assert counts.write() == 0
+    assert daily_outcomes.write() == 2
+    assert daily_outcomes.write() == 0
     assert counted() == {("Arrakis", "not_refreshed"): 1, ("Arrakis", "refreshed"): 1}
 
 
@@ -140,7 +139,7 @@ def test_an_import_is_no_refresh(expired: Credential, oauth_app: OAuthApp, accou
     assert newer.pk == expired.pk
     assert newer.token.version == 2
     assert newer.token.history == []
-    assert counts.write() == 0
+    assert daily_outcomes.write() == 0
 
 
 def test_a_reconnection_is_no_refresh(
@@ -152,7 +151,7 @@ def test_a_reconnection_is_no_refresh(
 
     token = again(reconnection.credential).token
     assert (token.access_token, token.history) == ("canary-new-access", [])
-    assert counts.write() == 0
+    assert daily_outcomes.write() == 0
 
 
 def test_an_end_without_a_refresh_token_is_no_refresh(oauth_app: OAuthApp) -> None:
@@ -161,7 +160,7 @@ def test_an_end_without_a_refresh_token_is_no_refresh(oauth_app: OAuthApp) -> No
     sweep.refresh_due()
 
     assert again(credential).token.history == []
-    assert counts.write() == 0
+    assert daily_outcomes.write() == 0
 
 
 def test_an_answer_that_was_spooled_counts_when_it_is_there(
@@ -184,11 +183,11 @@ def test_an_answer_that_was_spooled_counts_when_it_is_there(
     assert spool.replay() == 1
 
     assert told(expired) == ["refreshed"]
-    assert counts.write() == 1
+    assert daily_outcomes.write() == 1
 
 
 def test_what_the_database_does_not_take_is_written_later(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts.note(account.pk, is_renewed=True)
+    daily_outcomes.note(account.pk, is_renewed=True)
 
     def gone(*args: Any) -> None:
         raise OperationalError("the connection is closed")
@@ -196,66 +195,21 @@ def test_what_the_database_does_not_take_is_written_later(account: Account, monk
     with monkeypatch.context() as patch:
         patch.setattr(type(DailyCount.objects.all()), "add", gone)
         with pytest.raises(DatabaseError):
-            counts.write()
-    counts.note(account.pk, is_renewed=True)
+            daily_outcomes.write()
+    daily_outcomes.note(account.pk, is_renewed=True)
 
-    assert counts.write() == 2
+    assert daily_outcomes.write() == 2
     assert counted() == {("Arrakis", "refreshed"): 2}
 
 
 def test_numbers_of_an_account_that_is_gone_are_dropped(account: Account, other_account: Account) -> None:
     for one in (account, other_account):
-        counts.note(one.pk, is_renewed=True)
+        daily_outcomes.note(one.pk, is_renewed=True)
     other_account.delete()
 
-    counts.write()
+    daily_outcomes.write()
 
     assert counted() == {("Arrakis", "refreshed"): 1}
-
-
-# ---- when a process ends ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def writing(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The writer as it is in a process of its own, seldom; what is written there."""
-    settings.USES_WRITTEN_EVERY = 3600
-    for name, value in (("writes", {}), ("thread", None), ("stopping", threading.Event())):
-        monkeypatch.setattr(writer, name, value)
-    yield []
-    writer.stop()
-
-
-def test_a_process_that_ends_in_good_order_writes_what_it_had_collected(writing: list[str]) -> None:
-    def fails() -> None:
-        raise OperationalError("the connection is closed")
-
-    writer.have_written(fails)
-    writer.have_written(lambda: writing.append("written"))
-    assert writing == []
-
-    writer.stop()
-
-    assert writing == ["written"]
-    assert writer.thread is not None
-    assert not writer.thread.is_alive()
-
-
-def test_the_end_of_a_process_waits_for_no_database_that_is_gone(
-    writing: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writer, "LONGEST", 0.05)
-    is_back = threading.Event()
-
-    def hangs() -> None:
-        is_back.wait(10)
-        writing.append("written")
-
-    writer.have_written(hangs)
-    writer.stop()
-
-    assert writing == []
-    is_back.set()
 
 
 # ---- trips -----------------------------------------------------------------------------------------------------------
@@ -303,7 +257,7 @@ def test_a_purge_that_fails_has_neither_counted_nor_deleted(trip: Trip, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(type(Authorization.objects.all()), "delete", gone)
-        with pytest.raises(DatabaseError):
+        with pytest.raises(NotPurged):
             purge()
     assert (counted(), Authorization.objects.count()) == ({}, 8)
 

@@ -520,7 +520,9 @@ def test_check_asks_the_provider(
 
     assert words.replace("Twilio SendGrid", again(key).definition.provider.name) in told(response)[0]
     assert again(key).health_status == health
-    assert AuditEvent.objects.get().action == "credential.checked"
+    found = ["credential.needs_reauthorization"] if health == "error" else []
+    events = AuditEvent.objects.order_by("created_at").values_list("action", "actor")
+    assert list(events) == [(action, "paul") for action in [*found, "credential.checked"]]
 
 
 def test_a_reconnect_link_is_shown_once(member: Client, credential: Credential) -> None:

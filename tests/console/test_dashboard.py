@@ -141,7 +141,7 @@ def test_it_takes_as_many_statements_for_many_rows(member: Client, account: Acco
     assert page.context["dashboard"].credentials == rows + 1
     assert len(page.context["dashboard"].endings) == min(rows, 10)
     read = [query["sql"] for query in statements if query["sql"].lstrip("(").startswith("SELECT")]
-    assert len(read) == 10, read
+    assert len(read) == 11, read
 
 
 # ---- what needs somebody ---------------------------------------------------------------------------------------------

@@ -119,6 +119,28 @@ def test_the_login_leads_on_to_the_page_that_was_asked_for(paul: User, with_code
     assert response["Location"] == wanted
 
 
+def test_one_network_of_ipv6_guesses_no_more_than_one_address(paul: User) -> None:
+    """Its owner has all of it; what is written down is the address."""
+    guesses = [sign_in(Client(REMOTE_ADDR=f"2001:db8:1:2::{n:x}"), password="guess").status_code for n in range(1, 9)]
+
+    assert guesses == [200] * 7 + [429]
+    assert sign_in(Client(REMOTE_ADDR="2001:db8:1:2:ffff::1")).status_code == 429
+    assert sign_in(Client(REMOTE_ADDR="2001:db8:1:3::1")).status_code == 302
+    assert AccessAttempt.objects.get().ip_address == "2001:db8:1:2::"
+    failures = AuditEvent.objects.filter(action="user.sign_in_failed").order_by("created_at")
+    assert [event.address for event in failures] == [f"2001:db8:1:2::{n:x}" for n in range(1, 8)]
+
+
+def test_many_names_from_one_network_of_ipv6_are_stopped_too(paul: User) -> None:
+    for n in range(20):
+        AccessAttempt.objects.create(
+            username=f"somebody-{n}", ip_address="2001:db8:1:2::", failures_since_start=5, attempt_time=timezone.now()
+        )
+
+    assert sign_in(Client(REMOTE_ADDR="2001:db8:1:2::77")).status_code == 429
+    assert sign_in(Client(REMOTE_ADDR="2001:db8:1:3::77")).status_code == 302
+
+
 def test_a_user_who_is_no_member_of_staff_does_not_come_in(client: Client, paul: User) -> None:
     User.objects.update(is_staff=False)
 
@@ -485,7 +507,7 @@ def test_a_command_does_so_too(authenticator: Authenticator) -> None:
     call_command("remove_authenticator", "paul")
 
     assert not Authenticator.objects.exists()
-    assert AuditEvent.objects.get().actor == "manage.py"
+    assert AuditEvent.objects.get().actor.startswith("manage.py remove_authenticator (")
     for name in ("paul", "nobody"):
         with pytest.raises(CommandError):
             call_command("remove_authenticator", name)
@@ -606,3 +628,54 @@ def test_whoever_is_locked_out_fills_no_log(client: Client, paul: User) -> None:
         sign_in(client, password="guess")
 
     assert deeds() == ["user.sign_in_failed"] * 7 + ["user.locked_out"]
+
+
+# ---- what a changed second factor ends elsewhere ---------------------------------------------------------------------
+
+
+def test_setting_up_an_app_ends_the_other_sessions_of_this_user_alone(
+    member: Client, superuser: Client, paul: User
+) -> None:
+    elsewhere, asking = Client(), Client()
+    sign_in(elsewhere)
+    asking.get(LOGIN)
+    authenticator = Authenticator.begin(paul.pk)
+
+    member.post("/admin/my-login/second-factor/", {"code": code_of(authenticator.key), "password": PASSWORD})
+
+    assert [is_signed_in(client) for client in (member, elsewhere, superuser)] == [True, False, True]
+
+
+def test_removing_an_app_ends_the_other_sessions(member: Client, authenticator: Authenticator, asked: Client) -> None:
+    asked.post(CODE, {"code": code_of(later=-1)})
+    assert is_signed_in(asked)
+
+    member.post("/admin/my-login/second-factor/remove/", {"code": code_of(), "password": PASSWORD})
+
+    assert [is_signed_in(client) for client in (member, asked)] == [True, False]
+
+
+def test_a_superuser_who_removes_an_app_signs_its_user_out(
+    superuser: Client, member: Client, authenticator: Authenticator
+) -> None:
+    superuser.post(reverse("admin:remove_second_factor", args=[authenticator.user_id]), {"password": "x"})
+
+    assert [is_signed_in(client) for client in (member, superuser)] == [False, True]
+
+
+def test_so_does_the_command(member: Client, authenticator: Authenticator) -> None:
+    call_command("remove_authenticator", "paul")
+
+    assert not is_signed_in(member)
+
+
+def test_one_password_with_many_names_is_stopped_too(client: Client, paul: User) -> None:
+    for n in range(20):
+        AccessAttempt.objects.create(
+            username=f"somebody-{n}", ip_address="127.0.0.1", failures_since_start=5, attempt_time=timezone.now()
+        )
+
+    assert sign_in(client).status_code == 429
+    assert sign_in(Client(REMOTE_ADDR="192.0.2.7")).status_code == 302
+    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=16))
+    assert sign_in(client).status_code == 302

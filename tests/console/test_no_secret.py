@@ -15,11 +15,16 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from credentials.models import Authorization, Credential
 from oauth_apps import api_tokens
 from oauth_apps.console.platform import OfSuperusers
-from oauth_apps.models import Account, ApiToken, AuditEvent, Membership, OAuthApp, RedirectURI
+from oauth_apps.models import Account, ApiToken, AuditEvent, Membership, OAuthApp, RedirectURI, WebhookEndpoint
+from oauth_apps.webhooks import endpoints, events
+from syncs.models import Destination, Sync
 from tests.credentials.stored import keep
 from tests.link.trip import Trip
 
-CANARIES = ("canary-client-secret", "canary-access-token", "canary-refresh-token", "canary-of-a-key")
+CANARIES = (
+    "canary-client-secret", "canary-access-token", "canary-refresh-token", "canary-of-a-key", "canary-of-a-database",
+    "whsec_",
+)  # fmt: skip
 
 
 def patterns(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, URLPattern]]:
@@ -65,7 +70,16 @@ def rows(trip: Trip, account: Account) -> dict[str, models.Model]:
     )
     member = Membership.objects.create(account=account, user=User.objects.create_user("paul", password="of-paul"))
     found: dict[str, models.Model] = {"credential": Credential.objects.get(pk=credential.pk), "membership": member}
-    for model in (OAuthApp, ApiToken, Authorization, RedirectURI, Account, AuditEvent, User):
+    events.ping(endpoints.create(account, url="https://hooks.example.com/"))
+    destination = Destination.objects.create(
+        account=account, name="Warehouse", password="canary-of-a-database", reader_password="canary-of-a-database"
+    )
+    Sync.objects.create(
+        account=account, name="Customers", provider="stripe", credential=credential, destination=destination,
+        collection_ids=["stripe:customer"],
+    )  # fmt: skip
+    every = (OAuthApp, ApiToken, Authorization, RedirectURI, Account, AuditEvent, User, WebhookEndpoint)
+    for model in (*every, Destination, Sync):
         found[str(model._meta.model_name)] = model._default_manager.all()[0]
     return found
 
@@ -79,7 +93,7 @@ def everywhere(rows: dict[str, models.Model]) -> Iterator[str]:
 def state() -> dict[str, int]:
     """How many rows there are of what somebody would miss."""
     tables = (AuditEvent, Credential, OAuthApp, ApiToken, RedirectURI, Membership, Authorization, User, LogEntry)
-    return {str(model._meta.model_name): model._default_manager.count() for model in tables}
+    return {str(model._meta.model_name): model._default_manager.count() for model in (*tables, Destination, Sync)}
 
 
 def test_no_page_tells_a_secret_or_breaks_or_does_anything(superuser: Client, rows: dict[str, Any]) -> None:
@@ -147,7 +161,7 @@ def test_no_query_breaks_a_list(request: pytest.FixtureRequest, rows: dict[str, 
     else:
         client = request.getfixturevalue("superuser")
     pages = lists(of_superusers=who == "superuser")
-    assert len(pages) == (11 if who == "superuser" else 7)
+    assert len(pages) == (14 if who == "superuser" else 10)
 
     for number, (path, console) in enumerate(pages):
         filters = [one.parameter_name for one in console.list_filter if hasattr(one, "parameter_name")]

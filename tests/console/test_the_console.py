@@ -8,12 +8,13 @@ from django.urls import reverse
 from credentials.models import Credential
 from oauth_apps import api_tokens
 from oauth_apps.models import Account, Membership, OAuthApp, RedirectURI
+from oauth_apps.webhooks import endpoints
 from tests.credentials.stored import keep
 from tests.link.trip import Trip
 
 MODELS = (
-    "oauth_apps_oauthapp", "oauth_apps_redirecturi", "oauth_apps_apitoken", "credentials_authorization",
-    "credentials_credential",
+    "oauth_apps_oauthapp", "oauth_apps_redirecturi", "oauth_apps_apitoken", "oauth_apps_webhookendpoint",
+    "credentials_authorization", "credentials_credential",
 )  # fmt: skip
 
 
@@ -24,6 +25,7 @@ def test_a_member_finds_nothing_of_another_account(member: Client, trip: Trip, o
     )
     RedirectURI.objects.create(account=other_account, redirect_uri="https://spice.example.com/")
     api_tokens.issue(other_account, name="Spice token")
+    endpoints.create(other_account, url="https://spice.example.com/")
     keep(other_account, "stripe_key", None, secret="sk_test_spice")
     Credential.objects.update(name="Spice")
 

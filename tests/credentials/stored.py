@@ -3,6 +3,7 @@
 from typing import Any
 
 from credentials import imports
+from credentials.imported import Import
 from credentials.models import Credential
 from oauth_apps.models import Account, OAuthApp
 from providers import kinds
@@ -28,7 +29,7 @@ def keep(account: Account, kind: str, oauth_app: OAuthApp | None, **properties: 
     """An import, by the journey of the API."""
     found = kinds.get(kind)
     values = found.accept(properties, fixed=oauth_app.variables if oauth_app else {})
-    credential, _ = imports.keep(account, imports.Import(kind=found, values=values, oauth_app=oauth_app))
+    credential, _ = imports.keep(account, Import(kind=found, values=values, oauth_app=oauth_app))
     return again(credential)
 
 

@@ -43,6 +43,27 @@ def path(credential: Credential | uuid.UUID | str, query: str = "") -> str:
     return f"/v1/credentials/{getattr(credential, 'pk', credential)}/access-token{query}"
 
 
+# ---- what a provider takes no more -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left", [timedelta(hours=1), timedelta(hours=-1)], ids=["fresh", "expired"])
+def test_a_variable_that_the_provider_takes_no_more(
+    account: Account, fresh: Credential, api: Client, left: timedelta
+) -> None:
+    """A catalogue of stricter rules, or a row that somebody has changed: told, and no fault of ours"""
+    Credential.objects.update(provider="shopify", kind="shopify_oauth2", variables={"shop": "canary/.."})
+    Token.objects.update(expires_at=timezone.now() + left)
+
+    response = api.get(path(fresh))
+
+    assert (response.status_code, response.json()["code"]) == (409, "provider_unknown")
+    assert response.json()["summary"] == (
+        "What is stored as this credential's variable shop is not a value that its provider takes any more."
+    )
+    reader = client_of(account, "read")
+    assert [reader.get(f"/v1/credentials{rest}").status_code for rest in ("", f"/{fresh.pk}")] == [200, 200]
+
+
 # ---- who may ---------------------------------------------------------------------------------------------------------
 
 

@@ -387,12 +387,12 @@ class Endless(io.RawIOBase):
 
 
 @pytest.mark.parametrize("line", [b'{"x": "%b"}\n' % (b"y" * 20_000), b"z" * 65_536])
+@pytest.mark.usefixtures("collecting_as_a_server")
 def test_its_memory_does_not_grow_with_the_body(account: Account, line: bytes) -> None:
     """Whether the lines are many, or one line does not end."""
     times = 20_000_000 // len(line)
     body = Endless(line for _ in range(times))
     ndjson_import.import_lines(account, Endless(iter([line])))  # what is loaded once is loaded
-
     tracemalloc.start()
     try:
         answer = ndjson_import.import_lines(account, body)

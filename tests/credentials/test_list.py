@@ -202,7 +202,7 @@ def test_a_page_of_a_hundred_costs_as_many_statements_as_a_page_of_one(
     hundred = statements(api, CREDENTIALS)
 
     assert len(ids(api.get(CREDENTIALS))) == 100
-    assert (one, hundred) == (2, 2)  # the API token, the page
+    assert (one, hundred) == (3, 3)  # the API token, the page, its OAuth apps
 
 
 def test_one_costs_two_statements(api: Client, linear: Credential) -> None:

@@ -278,14 +278,14 @@ def test_an_oauth_app_that_is_deleted_meanwhile_gets_no_credential(
     account: Account, linear_app: OAuthApp, monkeypatch: pytest.MonkeyPatch, lines: bool
 ) -> None:
     """Nobody knows before the commit."""
-    keep = imports.keep
+    keep_all = imports.keep_all
 
     def too_late(*given: Any) -> Any:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(delete, linear_app).result()
-        return keep(*given)
+        return keep_all(*given)
 
-    monkeypatch.setattr(imports, "keep", too_late)
+    monkeypatch.setattr(imports, "keep_all", too_late)
     api = client_of(account)
 
     if lines:

@@ -10,7 +10,7 @@ from responses import RequestsMock
 
 from credentials.models import Credential, Failure, Token
 from credentials.models.token import TokenQuerySet
-from credentials.refresh import lease, spool, sweep
+from credentials.refresh import lease, leaseholder, spool, sweep
 from oauth_apps.models import Account
 from sequin_auth.lib.encryption import key_ring
 from tests.credentials.stored import NEW, OLD, TOKEN_ENDPOINT, again, linear_app, linear_credential
@@ -20,6 +20,7 @@ from tests.credentials.stored import NEW, OLD, TOKEN_ENDPOINT, again, linear_app
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(spool, "folder", lambda: tmp_path / "spool")
     monkeypatch.setattr(spool, "replay_until_empty", lambda: None)  # a test replays when it wants to
+    monkeypatch.setattr(spool, "unwritten", {})
     return tmp_path / "spool"
 
 
@@ -38,7 +39,7 @@ def spooled(expired: Credential, responses: RequestsMock, monkeypatch: pytest.Mo
 
     with monkeypatch.context() as patch:
         patch.setattr(TokenQuerySet, "renew", gone)
-        patch.setattr(lease, "connection", type("Connection", (), {"close": staticmethod(lambda: None)}))
+        patch.setattr(leaseholder, "connection", type("Connection", (), {"close": staticmethod(lambda: None)}))
         token = lease.refreshed(expired)
     assert token.access_token == NEW["access_token"]  # whoever asked has it, in any case
     return again(expired)
@@ -153,7 +154,7 @@ def test_a_refresh_token_without_an_access_token_is_kept_too(
 
     with monkeypatch.context() as patch:
         patch.setattr(TokenQuerySet, "renew_refresh_token", gone)
-        patch.setattr(lease, "connection", type("Connection", (), {"close": staticmethod(lambda: None)}))
+        patch.setattr(leaseholder, "connection", type("Connection", (), {"close": staticmethod(lambda: None)}))
         with pytest.raises(DatabaseError):
             lease.refreshed(expired)
     responses.replace("POST", TOKEN_ENDPOINT, json=NEW)
@@ -165,22 +166,36 @@ def test_a_refresh_token_without_an_access_token_is_kept_too(
     assert "canary-refresh-2" in str(responses.calls[-1].request.body)
 
 
+@pytest.mark.parametrize("has_room", [False, True])
 def test_whoever_asked_has_his_token_though_the_disk_is_full_too(
-    expired: Credential, responses: RequestsMock, monkeypatch: pytest.MonkeyPatch
+    expired: Credential, responses: RequestsMock, monkeypatch: pytest.MonkeyPatch, has_room: bool
 ) -> None:
+    """And it comes into its row from the memory of the process, or from the disk if that has room again"""
     responses.post(TOKEN_ENDPOINT, json=NEW)
+    write_durably, room = spool.write_durably, [False]
 
     def gone(*args: Any) -> None:
         raise OperationalError("the connection is closed")
 
-    def full(*args: Any) -> None:
-        raise OSError("no space left on device")
+    def write_if_there_is_room(path: Path, content: bytes) -> None:
+        if not room[0]:
+            raise OSError("no space left on device")
+        write_durably(path, content)
 
-    monkeypatch.setattr(TokenQuerySet, "renew", gone)
-    monkeypatch.setattr(spool, "write_durably", full)
-    monkeypatch.setattr(lease, "connection", type("Connection", (), {"close": staticmethod(lambda: None)}))
+    monkeypatch.setattr(spool, "write_durably", write_if_there_is_room)
+    with monkeypatch.context() as patch:
+        patch.setattr(TokenQuerySet, "renew", gone)
+        patch.setattr(leaseholder, "connection", type("Connection", (), {"close": staticmethod(lambda: None)}))
+        assert lease.refreshed(expired).access_token == NEW["access_token"]
+    assert (len(spool.entries()), len(spool.unwritten)) == (0, 1)
+    room[0] = has_room
+    spool.write_what_was_not()
+    assert (len(spool.entries()), len(spool.unwritten)) == ((1, 0) if has_room else (0, 1))
 
-    assert lease.refreshed(expired).access_token == NEW["access_token"]
+    assert spool.replay() == 1
+
+    assert (spool.entries(), spool.unwritten) == ([], {})
+    assert again(expired).token.access_token == NEW["access_token"]
 
 
 @pytest.mark.parametrize("harm", ["cut", "moved", "garbage"])

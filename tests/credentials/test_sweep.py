@@ -13,7 +13,7 @@ from django.utils import timezone
 from responses import RequestsMock
 
 from credentials.models import Credential, Failure, Token
-from credentials.refresh import lease, sweep, watch
+from credentials.refresh import leaseholder, sweep, watch
 from oauth_apps.models import Account, OAuthApp
 from tests.credentials.stored import NEW, TOKEN_ENDPOINT, again, keep, linear_app, linear_credential
 
@@ -37,7 +37,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
         Token.objects.give_back(lease, due_at=None)
         return lease
 
-    monkeypatch.setattr(lease, "renewed", note)
+    monkeypatch.setattr(leaseholder, "renewed", note)
     return seen
 
 
@@ -102,7 +102,7 @@ def test_what_is_due_again_at_once_waits_for_the_next_run(oauth_app: OAuthApp, m
         Token.objects.give_back(leased, due_at=timezone.now() - timedelta(seconds=1))
         return leased
 
-    monkeypatch.setattr(lease, "renewed", renewed)
+    monkeypatch.setattr(leaseholder, "renewed", renewed)
 
     assert sweep.refresh_due() == 1
     assert len(renewals) == 1
@@ -155,7 +155,7 @@ def test_a_hanging_provider_leaves_room_for_the_others(
     hubspot = OAuthApp.objects.create(account=account, provider="hubspot", name="H", client_id="h", client_secret="s")
     keep(account, "hubspot_oauth2", hubspot, hub_id=1, refresh_token="canary-refresh-1")
     provider = Hanging()
-    monkeypatch.setattr(lease, "renewed", provider.renewed("linear", release=lambda most: most["hubspot"] > 0))
+    monkeypatch.setattr(leaseholder, "renewed", provider.renewed("linear", release=lambda most: most["hubspot"] > 0))
 
     assert sweep.refresh_due() == 9
 

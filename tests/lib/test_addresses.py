@@ -108,6 +108,20 @@ def test_it_finds_every_address() -> None:
     assert address.sockaddr == ("127.0.0.1", 443)
 
 
+@pytest.mark.parametrize("written", ["192.0.2.1", "2001:db8::1"])
+def test_one_that_is_written_as_an_address_is_not_asked_for(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("A name server was asked."))
+
+    (address,) = resolve(written, 443, timeout=5)
+
+    assert (address.ip, address.sockaddr[1]) == (written, 443)
+
+
+@pytest.mark.parametrize("zone", ["fe80::1%lo", "2606::1%a,127.0.0.1"])
+def test_a_zone_leads_nowhere(zone: str) -> None:
+    assert resolve(zone, 443, timeout=5) == []
+
+
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".example.com", "a..example.com"])
 def test_it_finds_none_where_there_is_none(host: str) -> None:
     assert resolve(host, 443, timeout=5) == []

@@ -1,6 +1,7 @@
 """What every answer of `/v1` has in common, tried on views that do next to nothing."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from sequin_auth.lib.api.parsing import MAX_BYTES, parse_json
 from sequin_auth.lib.api.paths import with_and_without_slash as both
 from sequin_auth.lib.api.requests import loggable_path, with_readable_content_type
 from sequin_auth.lib.api.views import ApiView, body, read_flag
+from sequin_auth.lib.logs import JsonFormatter
 
 pytestmark = pytest.mark.urls(__name__)
 
@@ -391,23 +393,67 @@ def test_masks_do_not_tell_lengths() -> None:
 # ---- the log ------------------------------------------------------------------------------------------------------
 
 
-def test_each_request_has_an_id_and_one_line(client: Client) -> None:
-    with structlog.testing.capture_logs() as lines:
-        response = client.get("/v1/echo?flag=true&canary=canary", headers={"Authorization": "Bearer canary"})
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def written(caplog: pytest.LogCaptureFixture) -> Lines:
+    """The lines as they come out, each once."""
+    caplog.set_level("INFO", "sequin_auth.request")
+
+    def lines() -> list[dict[str, Any]]:
+        found = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+        caplog.clear()
+        return [line for line in found if line["logger"] == "sequin_auth.request"]
+
+    return lines
+
+
+def test_each_request_has_an_id_and_one_line(client: Client, written: Lines) -> None:
+    response = client.get("/v1/echo?flag=true&canary=canary", headers={"Authorization": "Bearer canary"})
 
     assert str(uuid.UUID(response["X-Request-Id"])) == response["X-Request-Id"]
-    assert lines[0].pop("ms") >= 0
-    assert lines == [
-        {
-            "event": "request",
-            "log_level": "info",
-            "method": "GET",
-            "path": "/v1/echo",
-            "route": "v1/echo",
-            "status": 422,
-            "client": "127.0.0.1",
-        }
+    (line,) = written()
+    assert line.pop("ms") >= 0
+    assert re.fullmatch(r"[0-9-]{10}T[0-9:]{8}\.[0-9]{6}Z", line.pop("timestamp"))
+    assert line == {
+        "event": "request",
+        "logger": "sequin_auth.request",
+        "level": "info",
+        "request_id": response["X-Request-Id"],
+        "method": "GET",
+        "path": "/v1/echo",
+        "route": "v1/echo",
+        "status": 422,
+        "client": "127.0.0.1",
+    }
+
+
+@pytest.mark.parametrize("path", ["/v1/echo", f"/v1/credentials/{uuid.UUID(int=7)}", "/link/oauth2/start/canary"])
+def test_a_line_that_is_written_the_short_way_is_no_other(
+    written: Lines, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Nor is it if all of its path is shown as a secret, too"""
+    client = Client(raise_request_exception=False)
+    secret = {"authorization": "Bearer /link/oauth2/start/"}
+    client.get(path, {"state": path, "code": "credentials"}, headers=secret)
+    (short,) = written()
+
+    monkeypatch.setattr("sequin_auth.lib.api.requests.is_plain_path", lambda _: False)
+    client.get(path, {"state": path, "code": "credentials"}, headers=secret)
+
+    (long,) = written()
+    assert list(short) == list(long)
+    differing = ("request_id", "ms", "timestamp")
+    assert [short[name] for name in short if name not in differing] == [
+        long[name] for name in long if name not in differing
     ]
+
+
+def test_what_may_be_a_secret_is_not_written_the_short_way(client: Client, written: Lines) -> None:
+    client.get("/v1/credentials/Canary-0123", QUERY_STRING="state=Canary-0123")
+
+    assert [line["path"] for line in written()] == ["/v1/credentials/…"]
 
 
 def test_what_is_logged_on_the_way_has_the_id_too(client: Client) -> None:
@@ -417,18 +463,51 @@ def test_what_is_logged_on_the_way_has_the_id_too(client: Client) -> None:
     assert structlog.contextvars.get_contextvars() == {}
 
 
-def test_no_line_holds_the_token_of_a_start_link(raising: Callable[[Exception], None]) -> None:
+def test_no_line_holds_the_token_of_a_start_link(raising: Callable[[Exception], None], written: Lines) -> None:
     """E02"""
     raising(RuntimeError())
     client = Client(raise_request_exception=False)
 
-    with structlog.testing.capture_logs() as lines:
-        client.get("/link/oauth2/start/canary")
-        client.get("/link/oauth2/start/canary/canary%0Acanary")
+    client.get("/link/oauth2/start/canary")
+    client.get("/link/oauth2/start/canary/canary%0Acanary")
 
-    assert [line["path"] for line in lines] == ["/link/oauth2/start/…"] * 2
+    lines = written()
+    assert [line["path"] for line in lines] == ["/link/oauth2/start/…", "/link/oauth2/…"]
     assert lines[0]["route"] == "link/oauth2/start/<token>"
     assert "canary" not in json.dumps(lines)
+
+
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/v1/credentials/sqa_canary0123", "/v1/credentials/…"),
+        ("/v1/sqa_canary0123", "/v1/sqa_…"),
+        ("/sqa_canary0123", "/sqa_…"),
+        ("//link/oauth2/start/canary", "/link/oauth2/…"),
+        ("/link/oauth2//start/canary", "/link/oauth2/…"),
+        ("/start/" + "canary-" * 6, "/start/…"),
+        ("/link/oauth2/callback/stripe%3Fcode=canary", "/link/oauth2/…"),
+        ("/link/oauth2/callback/stripe;code=canary", "/link/oauth2/…"),
+        ("/link/oauth2/callback/stripe&code=canary", "/link/oauth2/…"),
+        ("/link/oauth2/callback/stripe/code=canary", "/link/oauth2/…"),
+        ("/callback%3Fcode=canary", "/callback…"),
+        ("/callback;code=canary", "/callback…"),
+        ("/callback/code=canary", "/callback/code…"),
+        ("/v1/nosuch", "/v1/nosuch"),
+    ],
+)
+def test_of_a_path_that_leads_nowhere_there_is_the_beginning_alone(path: str, logged: str) -> None:
+    """What it holds, nobody has used yet"""
+    with structlog.testing.capture_logs() as lines:
+        Client().generic("GET", "http://testserver" + path if path.startswith("//") else path)
+
+    assert [line["path"] for line in lines] == [logged]
+    assert "canary" not in json.dumps(lines)
+
+
+def test_no_path_holds_an_api_token_wherever_it_leads() -> None:
+    """The console catches all that begins with /admin/"""
+    assert loggable_path("/admin/sqa_canary0123/change/") == "/admin/sqa_…/change/"
 
 
 def test_a_logged_path_has_an_end() -> None:
@@ -450,6 +529,10 @@ def test_a_logged_path_has_an_end() -> None:
         ("10.1.2.3", "[2001:db8::7]:4711", "2001:db8::7"),
         ("10.1.2.3", "2001:DB8:0::7", "2001:db8::7"),
         ("::ffff:10.1.2.3", "::ffff:198.51.100.1", "198.51.100.1"),
+        ("10.1.2.3", "fe80::1%" + "x" * 60, "fe80::1"),
+        ("10.1.2.3", "::ffff:198.51.100.1%x", "198.51.100.1"),
+        ("10.1.2.3", "198.51.100.1%x", "10.1.2.3"),
+        ("fe80::7%eth0", "198.51.100.1", "fe80::7"),
         ("10.1.2.3", "198.51.100.1, unknown", "10.1.2.3"),
         ("10.1.2.3", "", "10.1.2.3"),
         ("2001:db8:1::1", "198.51.100.1", "198.51.100.1"),

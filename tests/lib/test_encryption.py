@@ -116,7 +116,7 @@ def test_a_bad_row_loads_lists_saves_and_goes(stripe_app: OAuthApp, other_app: O
 
 
 def test_a_key_that_is_gone_is_named_as_such(stripe_app: OAuthApp, settings: Any) -> None:
-    settings.ENCRYPTION_KEYS = "odd:c2VhbHMtdGhlLXNlY3JldHMtb2YtdGhlLXRlc3RzLTM="
+    settings.ENCRYPTION_KEYS = "odd:6GzwqceOMbHZcgN3aloGirxUKYeQFM2Up7Q1fIH60ag="
 
     with pytest.raises(UnknownKey, match=r"does not open: its key is not in ENCRYPTION_KEYS\.$"):
         _ = loaded(stripe_app).client_secret

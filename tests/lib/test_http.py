@@ -1,5 +1,6 @@
 """What the egress guard refuses, sends and hands back."""
 
+import gc
 import json
 import logging
 import secrets
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 import responses
 import time_machine
+from django.db import transaction
 from django.test import override_settings
+from requests import PreparedRequest
+from structlog.testing import capture_logs
 
 from sequin_auth import __version__
 from sequin_auth.lib import http
@@ -133,7 +136,7 @@ def test_f01_it_connects_to_what_was_permitted_even_if_requests_reads_another_ho
     url: str, connections: list[Any]
 ) -> None:
     call = http.Call(http.permitted("https://1.1.1.1/", None), 1)
-    prepared = http.prepare(requests.Request("GET", url))
+    prepared = http.prepare("GET", url, {})
 
     with call, closing(http.GuardedAdapter(call)) as adapter, pytest.raises(http.EgressBlocked):
         adapter.send(prepared)
@@ -403,6 +406,30 @@ def test_it_sends_a_form(serve: Serve) -> None:
     ]
 
 
+def test_a_form_leaves_out_what_is_none_and_repeats_what_is_many(serve: Serve) -> None:
+    server = serve(answering())
+    form: dict[str, Any] = {"nothing": None, "scope": ["a", "b"], "count": 5, "empty": ""}
+
+    http.request("POST", server.url, form=form)
+
+    assert server.requests[0].endswith(b"\r\n\r\nscope=a&scope=b&count=5&empty=")
+
+
+def test_a_call_leaves_nothing_for_the_collector(serve: Serve) -> None:
+    """What it has sent, secrets too, goes when it is over, not when so much has gathered that the collector comes."""
+    server = serve(answering())
+    http.request("GET", server.url)
+    gc.collect()
+    gc.disable()
+    try:
+        http.request("POST", server.url, form={"client_secret": "canary-client-secret"})
+        left = [found for found in gc.get_objects() if isinstance(found, http.GuardedAdapter | PreparedRequest)]
+    finally:
+        gc.enable()
+
+    assert left == []
+
+
 def test_it_sends_json(serve: Serve) -> None:
     server = serve(answering())
 
@@ -521,6 +548,58 @@ def test_responses_can_play_a_failure(error: Exception) -> None:
 
         with pytest.raises(type(error) if isinstance(error, http.EgressError) else http.NoAnswer):
             http.request("GET", "https://api.example.com/")
+
+
+# While a transaction is open
+
+
+def called() -> str:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as provider:
+        provider.get("https://api.example.com/", body="1")
+        try:
+            http.request("GET", "https://api.example.com/")
+        except http.InTransaction as exc:
+            assert len(provider.calls) == 0
+            return str(exc)
+        return "called"
+
+
+@pytest.mark.django_db
+def test_it_does_not_call_while_a_transaction_is_open() -> None:
+    """That of the test case does not count."""
+    with transaction.atomic(), transaction.atomic(savepoint=False):
+        within = called()
+
+    assert within == "A call would leave the machine while a database transaction is open."
+    assert called() == "called"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_knows_a_transaction_that_no_test_case_has_opened() -> None:
+    with transaction.atomic():
+        within = called()
+
+    assert within.startswith("A call would leave")
+    assert called() == "called"
+
+
+@pytest.mark.django_db
+@override_settings(OUTBOUND_IN_TRANSACTION_FAILS=False)
+def test_in_production_it_tells_of_it_once_for_each_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "told_places", set())
+    places = []
+    for name in ("credentials.here", "credentials.here", "oauth_apps.there"):
+        place: dict[str, Any] = {"__name__": name, "called": called}
+        exec("def call():\n    return called()", place)  # noqa: S102 - a function of a module that is not there
+        with transaction.atomic(), capture_logs() as logs:
+            assert place["call"]() == "called"
+        places.append([(line["event"], line["log_level"], line["place"]) for line in logs])
+
+    assert places == [
+        [("outbound_in_transaction", "error", "credentials.here:2")],
+        [],
+        [("outbound_in_transaction", "error", "oauth_apps.there:2")],
+    ]
 
 
 # Without leaving the process

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sequin_auth.lib.encryption import KeyRing, Sealed, Tampered, UnknownKey, digest, key_id_of
 
-OLD = "old:" + b64encode(b"seals-the-secrets-of-the-tests-0").decode()
-NEW = "new:" + b64encode(b"seals-the-secrets-of-the-tests-2").decode()
+OLD = "old:RurMB///7QSj3lpI2vGKxDIx+UFk7KwkPBM4qpEypKk="
+NEW = "new:N5CZXFApwLux/a2XSQhWnobA8l8UQ08hvlrWhJ38ex4="
 PLACE = "oauth_apps.OAuthApp.client_secret:1"
 
 ring = KeyRing.parse(f"{NEW},{OLD}")
@@ -32,10 +32,12 @@ envelopes = st.builds(lambda plaintext: ring.seal(plaintext, bound_to=PLACE), st
         (f"{OLD},{NEW[:-4]}", "entry 2 has a key that is not 32 bytes long"),
         ("new:" + b64encode(b"seals-the-secrets-of-the-tests-222").decode(), "not 32 bytes long"),
         (f"{NEW[:-2]}", "entry 1 has a key that is not base64"),
-        (NEW.replace("c2", "!?"), "entry 1 has a key that is not base64"),
+        (f"{NEW[:8]}!?{NEW[10:]}", "entry 1 has a key that is not base64"),
         ("new:" + b64encode(bytes(32)).decode(), "everybody knows"),
         ("new:" + b64encode(b"secret--" * 4).decode(), "everybody knows"),
         ("new:" + b64encode(bytes(range(32))).decode(), "everybody knows"),
+        ("new:" + b64encode(b"abcdefghijklmnopqrstuvwxyz012345").decode(), "is text"),
+        (f"{NEW},old:" + b64encode(b"Change this key to one of yours!").decode(), "entry 2 has a key that is text"),
         (f"{NEW},{OLD.replace('old', 'new')}", "entry 2 repeats"),
         (f"{NEW},{NEW.replace('new', 'old')}", "entry 2 repeats"),
     ],

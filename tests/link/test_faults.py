@@ -14,7 +14,7 @@ def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OperationalError("canary: connection to server at 10.0.0.7 failed")
 
     monkeypatch.setattr("django.db.models.sql.compiler.SQLCompiler.execute_sql", fail)
-    monkeypatch.setattr("credentials.models.authorization.AuthorizationQuerySet._leave", fail)
+    monkeypatch.setattr("sequin_auth.lib.postgres.statements.run", fail)
 
 
 @pytest.mark.usefixtures("no_database")

@@ -1,21 +1,37 @@
 """What time has done with: nothing secret outlives its purpose."""
 
 import json
+import uuid
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from django.core.management import call_command
-from django.db import connection
+import structlog
+from django.contrib.sessions.models import Session
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
 from django.utils import timezone
 from procrastinate.contrib.django import app
+from pytest_django import Settings
 from responses import RequestsMock
 
 from credentials.link import start_links
-from credentials.models import Authorization, Grant, StartLink, Step
-from credentials.purge import purge
-from oauth_apps.models import Account, IdempotencyRecord, OAuthApp
+from credentials.models import Authorization, Counted, DailyCount, Grant, ReadCount, StartLink, Step
+from credentials.purge import NotPurged, purge, purge_job
+from oauth_apps import audit
+from oauth_apps.models import (
+    Account,
+    FailedAuthentication,
+    IdempotencyRecord,
+    OAuthApp,
+    RateCount,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from tests.link.trip import REDIRECT_URI, Trip, assert_page
 
 SALESFORCE = {
@@ -136,6 +152,98 @@ def test_a_link_that_has_expired_names_its_way_back_for_a_day(trip: Trip) -> Non
     assert Authorization.objects.count() == 0
 
 
+MANY = 5
+
+
+def outdated_rows(trip: Trip, account: Account) -> None:
+    """MANY of each sort that only has to be deleted."""
+    long_ago = timezone.now() - timedelta(days=400)
+    endpoint = WebhookEndpoint.objects.create(account=account, url="https://app.example.com/hooks", secret="canary")
+    for number in range(MANY):
+        key = bytes([number]) * 32
+        trip.start()
+        start_links.make(trip.oauth_app, redirect_uri=REDIRECT_URI, variables={})
+        IdempotencyRecord.objects.create(account=account, key_hash=key, body_hash=key, created_at=long_ago)
+        FailedAuthentication.objects.create(key_hash=key, since=long_ago)
+        RateCount.objects.create(key_hash=key, since=long_ago, number=1)
+        day = long_ago.date() + timedelta(days=number)
+        DailyCount.objects.create(account=account, day=day, what=Counted.REFRESHED, number=1)
+        WebhookDelivery.objects.create(endpoint=endpoint, event="ping", body="{}", created_at=long_ago)
+        audit.record("redirect_uri.looked_at", account=account)
+        Session.objects.create(session_key=f"{number}", session_data="", expire_date=long_ago)
+        ids = {"api_token": uuid.uuid4(), "credential": uuid.uuid4()}
+        ReadCount.objects.create(account=account, **ids, minute=long_ago, number=1)
+    for trips in (Authorization, StartLink):
+        trips.objects.update(expires_at=timezone.now() - timedelta(hours=25))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_part_deletes_more_than_a_batch_in_one_transaction(
+    trip: Trip, account: Account, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wants one of these rows, or waits for a lock on them, waits for that many at most"""
+    settings.AUDIT_DAYS = -1
+    for most in ("credentials.purge.ERASED_AT_ONCE", "credentials.purge.BATCH", "oauth_apps.audit_chain.BATCH"):
+        monkeypatch.setattr(most, 2)
+    outdated_rows(trip, account)
+    deleted = Counter[int]()  # by the number of the transaction
+
+    def look(execute: Callable[..., Any], sql: str, values: Any, many: bool, context: Any) -> Any:
+        done = execute(sql, values, many, context)
+        if str(sql).startswith("DELETE"):
+            rows = context["cursor"].rowcount
+            with connection.connection.cursor() as cursor:
+                deleted[cursor.execute("SELECT txid_current()").fetchone()[0]] += rows
+        return done
+
+    with connection.execute_wrapper(look):
+        report = purge()
+
+    parts = (
+        "authorizations", "start_links", "idempotency_records", "failed_authentications", "rate_counts",
+        "daily_counts", "webhook_deliveries", "audit_events", "read_counts", "sessions",
+    )  # fmt: skip
+    assert {name: report[name] for name in parts} == dict.fromkeys(parts, MANY)
+    assert max(deleted.values()) == 2
+    assert deleted.total() == MANY * len(parts)
+
+
+def test_a_part_that_fails_holds_up_no_other(trip: Trip, monkeypatch: pytest.MonkeyPatch) -> None:
+    granted_long_ago(trip)
+
+    def fail(*_: object) -> int:
+        raise OverflowError("canary")
+
+    monkeypatch.setattr("credentials.purge.keep_forgotten", fail)
+    monkeypatch.setattr("credentials.purge.audit_chain.forget", fail)
+
+    with structlog.testing.capture_logs() as lines, pytest.raises(NotPurged, match=r"kept_trips, audit_events\."):
+        purge_job(0)
+
+    told = [(line["log_level"], line["reason"]) for line in lines if line["event"] == "not_purged"]
+    assert told == [("error", "kept_trips"), ("error", "audit_events")]
+    assert Authorization.objects.get().step == Step.ABANDONED
+    with pytest.raises(CommandError, match="Not purged: kept_trips"):
+        call_command("purge")
+
+
+def test_without_a_database_no_other_part_is_tried(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
+    tried: list[str] = []
+
+    def fail() -> int:
+        tried.append("kept_trips")
+        raise OperationalError("the connection is closed")
+
+    monkeypatch.setattr("credentials.purge.keep_forgotten", fail)
+    monkeypatch.setattr("credentials.purge.erase_unclaimed", lambda: tried.append("unclaimed_tokens"))
+    monkeypatch.setattr(connection, "is_usable", lambda: False)
+
+    with pytest.raises(OperationalError):
+        purge()
+
+    assert tried == ["kept_trips"]
+
+
 def test_it_runs_by_itself_every_minute() -> None:
     app.perform_import_paths()  # type: ignore[no-untyped-call]
     schedules = {task.task.name: task.cron for task in app.periodic_registry.periodic_tasks.values()}
@@ -144,6 +252,10 @@ def test_it_runs_by_itself_every_minute() -> None:
         "credentials.purge.purge_job": "* * * * *",
         "credentials.refresh.sweep.refresh_due_job": "* * * * *",
         "credentials.refresh.watch.warn_of_ends_job": "17 * * * *",
+        "credentials.stock.take_stock_job": "*/5 * * * *",
+        "oauth_apps.webhooks.delivery.deliver_due_job": "* * * * *",
+        "syncs.jobs.prune_job": "23 3 * * *",
+        "syncs.jobs.sweep_job": "* * * * *",
     }
 
 

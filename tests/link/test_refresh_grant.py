@@ -17,7 +17,8 @@ from requests import PreparedRequest
 from responses import RequestsMock
 
 from credentials.models import Credential, Failure, Token
-from credentials.refresh import lease
+from credentials.refresh import waiting
+from credentials.refresh.waiting import Line
 from oauth_apps import api_tokens
 from oauth_apps.models import Account, OAuthApp
 from sequin_auth.lib.api.fields import TimestampField
@@ -267,17 +268,17 @@ def test_what_nobody_keeps_here_tells_whose_it_is_if_the_answer_does(
     }  # fmt: skip
 
 
-def test_a_predecessor_takes_three_statements(
+def test_a_predecessor_takes_four_statements(
     rotated: Credential, oauth_app: OAuthApp, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_num_queries(3):  # failures of the client, the OAuth app, the tokens
+    with django_assert_num_queries(4):  # the OAuth app, the tokens, two for the event
         assert refresh(oauth_app, OLD["refresh_token"]).status_code == 200
 
 
-def test_a_refresh_takes_five_statements_and_two_for_the_health_it_earns(
+def test_a_refresh_takes_seven_statements_two_for_each_event_and_two_for_the_health_it_earns(
     rotated: Credential, oauth_app: OAuthApp, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(11):
         assert refresh(oauth_app, "canary-refresh-2").status_code == 200
 
 
@@ -322,11 +323,9 @@ def test_who_comes_second_waits_and_is_told_what_came_of_it(
     """G11: nothing that he read before the refresh is in his answer beside what came after it"""
     is_waiting, second = threading.Event(), ThreadPoolExecutor(1)
 
-    waits = lease.wait_for_change
-
-    def wait_for_change(*args: Any, **kwargs: Any) -> None:
+    def wait_for_change(token: Token, *, until: float) -> Line | None:
         is_waiting.set()
-        waits(*args, **kwargs)
+        return waiting.wait_for_change(token, until=until)
 
     def ask() -> Any:
         try:
@@ -340,7 +339,7 @@ def test_who_comes_second_waits_and_is_told_what_came_of_it(
         return 200, {}, json.dumps(NEW | {"scope": "read"})
 
     others: list[Future[Any]] = []
-    monkeypatch.setattr(lease, "wait_for_change", wait_for_change)
+    monkeypatch.setattr("credentials.refresh.lease.wait_for_change", wait_for_change)
     responses.add_callback("POST", TOKEN_ENDPOINT, callback=answer, content_type="application/json")
 
     with second:

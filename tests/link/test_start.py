@@ -295,8 +295,8 @@ def test_nothing_that_is_kept_opens_the_trip(trip: Trip, client: Client) -> None
     assert "canary-developer-state" not in row
 
 
-def test_it_takes_three_statements(trip: Trip, django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    with django_assert_num_queries(3):
+def test_it_takes_two_statements(trip: Trip, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    with django_assert_num_queries(2):
         trip.start(state="s1")
 
 

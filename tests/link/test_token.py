@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from credentials.models import Authorization, Step, s256
 from oauth_apps import api_tokens
-from oauth_apps.models import Account, OAuthApp
+from oauth_apps.models import Account, FailedAuthentication, OAuthApp
 from tests.link.trip import REDIRECT_URI, STRIPE_ANSWER, TOKEN, TOKEN_ENDPOINT, Trip, post_form, sent_to_provider
 
 if TYPE_CHECKING:
@@ -318,19 +318,39 @@ def test_whoever_guesses_must_wait_at_his_address_and_nobody_else(trip: Trip, ot
     code = trip.code()
 
     guesses = [trip.token(code=code, client_secret=f"guess-{n}").status_code for n in range(51)]
-    from_elsewhere = post_form(
-        {"client_id": str(trip.oauth_app.pk), "client_secret": "canary-client-secret", "code": code},
-        REMOTE_ADDR="192.0.2.7",
-    )
 
     assert guesses == [401] * 50 + [429]
-    refused = trip.token(code=code)
-    assert refused.status_code == 429
+    refused = trip.token(code=code, client_secret="guess")
+    assert_refused(refused, 429, "slow_down")
     assert 0 < int(refused["Retry-After"]) <= 300
-    assert from_elsewhere.status_code == 200
-    assert_refused(trip.token(code="x", client_id=str(other.pk)), 400, "invalid_grant")
     respelt = basic(str(trip.oauth_app.pk).replace("-", "%2D", 1), "guess")
     assert post_form({"code": code}, headers={"Authorization": respelt}).status_code == 429
+    from_elsewhere = {"client_id": str(trip.oauth_app.pk), "client_secret": "guess", "code": code}
+    assert_refused(post_form(from_elsewhere, REMOTE_ADDR="192.0.2.7"), 401, "invalid_client")
+    assert_refused(trip.token(code="x", client_id=str(other.pk)), 400, "invalid_grant")
+    assert trip.token(code=code).status_code == 200  # whoever has the right secret is let in
+
+
+def test_one_network_of_ipv6_guesses_no_more_than_one_address(trip: Trip) -> None:
+    """C15"""
+    pair = {"client_id": str(trip.oauth_app.pk), "client_secret": "guess", "code": "x"}
+
+    guesses = [post_form(pair, REMOTE_ADDR=f"2001:db8:1:2::{n:x}").status_code for n in range(52)]
+
+    assert guesses == [401] * 50 + [429] * 2
+    assert post_form(pair, REMOTE_ADDR="2001:db8:1:3::1").status_code == 401
+    assert FailedAuthentication.objects.count() == 2
+
+
+def test_what_its_visitors_bring_is_not_held_against_a_client(trip: Trip) -> None:
+    """C15"""
+    code = trip.code()
+
+    refused = [trip.token(code=f"junk-{n}").status_code for n in range(60)]
+
+    assert refused == [400] * 60
+    assert not FailedAuthentication.objects.exists()
+    assert trip.token(code=code).status_code == 200
 
 
 # ---- what do they get? -----------------------------------------------------------------------------------------------
@@ -406,9 +426,10 @@ def test_after_the_exchange_nothing_is_left(trip: Trip) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["", "Basic", "Bearer"])
-def test_it_takes_at_most_four_statements(
+def test_it_takes_at_most_seven_statements(
     trip: Trip, account: Account, scheme: str, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
+    """Two of them write the event, and two stand for the beginning and the end of a transaction."""
     app_id, code = str(trip.oauth_app.pk), trip.code()
     _, api_token = api_tokens.issue(account, scopes=["reveal"])
     body, header = {
@@ -417,7 +438,7 @@ def test_it_takes_at_most_four_statements(
         "Bearer": ({"client_id": app_id}, {"Authorization": f"Bearer {api_token}"}),
     }[scheme]
 
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(7):
         assert post_form({"code": code} | body, headers=header).status_code == 200
 
 

@@ -11,11 +11,13 @@ from django.conf import settings as product
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
-from providers import catalogue, vocabulary
+from providers import catalogue, collection, vocabulary
 from providers.catalogue.rules import leaks, lint
 from providers.placeholders import names_in
 from providers.provider import Provider
 from providers.sandbox import script
+from providers.sandbox.api import records
+from providers.sandbox.api.problems import PAGE_VALUES
 from providers.showing.pages import descriptions, rows
 from providers.variables import Variable, VariableNotAccepted
 
@@ -642,7 +644,8 @@ def test_github_enterprise_has_its_api_on_its_own_host() -> None:
 
     assert bound.follow_up == "https://github.acme.com/api/v3/user"
     assert bound.revocation_endpoint == "https://github.acme.com/api/v3/applications/{client_id}/token"
-    assert bound.api == vocabulary.Api(base_url="https://github.acme.com/api/v3")
+    assert bound.api
+    assert bound.api.base_url == "https://github.acme.com/api/v3"
 
 
 # ---- the documentation -----------------------------------------------------------------------------------------------
@@ -652,7 +655,13 @@ def test_the_documentation_names_every_word_of_the_vocabulary() -> None:
     page = (product.BASE_DIR / "docs" / "adding-a-provider.md").read_text()
     structs = [
         struct
-        for struct in {**vars(vocabulary), **vars(script), "Provider": Provider, "Variable": Variable}.values()
+        for struct in {
+            **vars(vocabulary),
+            **vars(collection),
+            **vars(script),
+            "Provider": Provider,
+            "Variable": Variable,
+        }.values()
         if isinstance(struct, type) and issubclass(struct, msgspec.Struct) and struct is not msgspec.Struct
     ]
 
@@ -672,3 +681,14 @@ def test_the_documentation_names_every_value_of_an_answer() -> None:
     told = script.PLACEHOLDER.findall(" ".join(first_columns))
 
     assert sorted(told) == sorted(script.VALUES)
+
+
+def test_the_documentation_names_every_value_of_a_record_and_a_page() -> None:
+    page = (product.BASE_DIR / "docs" / "adding-a-provider.md").read_text()
+    _, _, section = page.partition("#### What records and pages may hold")
+    section, _, _ = section.partition("\n#")
+    first_columns = [line.split("` |")[0] for line in section.splitlines() if line.startswith("| `{")]
+
+    told = {name for name, _ in records.PLACEHOLDER.findall(" ".join(first_columns))}
+
+    assert told == {*records.VALUES, *PAGE_VALUES, "parent", "event", "object"}

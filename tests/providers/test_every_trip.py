@@ -181,8 +181,9 @@ def travel(
     """
     RedirectURI.objects.create(account=account, redirect_uri=REDIRECT_URI)
     oauth_app = sandbox_app(account, provider)
-    oauth_app.variables |= variables or {}
-    oauth_app.save()
+    if variables:
+        oauth_app.variables |= variables
+        oauth_app.save()
     browser, api = Browser(client, oauth_app), client_of(account, "read", "write", "reveal")
 
     with step("consent"):

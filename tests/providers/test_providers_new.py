@@ -1,4 +1,4 @@
-"""`manage.py providers new` and `try`: a file from a few answers, checked and tried out."""
+"""`manage.py providers new` and `try`: a file from a few answers, checked and tried out (adding-a-provider.md)."""
 
 from collections.abc import Iterator
 from io import StringIO
@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
-from django.db.migrations.executor import MigrationExecutor
 from pytest_django import Settings
 from responses import RequestsMock
 
@@ -19,6 +18,7 @@ from providers import catalogue, kinds
 from providers.catalogue import reading
 from providers.provider import Provider
 from providers.sandbox import script
+from sequin_auth.lib import schema
 
 ISSUER = "https://login.acme.example/eu"
 METADATA = {
@@ -125,12 +125,12 @@ def database_is_down(*_: Any) -> NoReturn:
     raise OperationalError
 
 
-@pytest.mark.parametrize("migration_plan", [database_is_down, lambda *_: ["one that has not run"]])
+@pytest.mark.parametrize("is_behind", [database_is_down, lambda: True])
 @pytest.mark.django_db
 def test_nothing_is_asked_or_written_without_a_migrated_database(
-    own: Path, monkeypatch: pytest.MonkeyPatch, migration_plan: Any
+    own: Path, monkeypatch: pytest.MonkeyPatch, is_behind: Any
 ) -> None:
-    monkeypatch.setattr(MigrationExecutor, "migration_plan", migration_plan)
+    monkeypatch.setattr(schema, "is_behind", is_behind)
 
     with pytest.raises(CommandError, match="A trip needs a migrated database"):
         printed("new", "acme")
@@ -302,6 +302,26 @@ def test_a_document_of_somebody_else_is_refused(own: Path, responses: RequestsMo
         printed("new", "acme", "--discover", ISSUER, "--no-input")
 
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{ISSUER}/.well-known/openid-configuration",
+        "https://login.acme.example/.well-known/oauth-authorization-server/eu",
+    ],
+)
+@pytest.mark.parametrize("issuer", [..., "https://evil.example", "https://login.acme.example"])
+@pytest.mark.django_db
+def test_a_document_of_somebody_else_is_refused_by_its_own_url_too(
+    own: Path, responses: RequestsMock, url: str, issuer: Any
+) -> None:
+    """F20"""
+    said = {**METADATA, "issuer": issuer}
+    responses.get(url, json={name: value for name, value in said.items() if value is not ...})
+
+    with pytest.raises(CommandError, match="speaks of another issuer"):
+        printed("new", "acme", "--discover", url, "--no-input")
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"token_endpoint": ' + b"9" * 5000 + b"}", b"\xff\xfe{", b""])

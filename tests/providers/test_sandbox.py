@@ -16,7 +16,7 @@ from tests.providers.sandbox_developer import CHALLENGE, STATE, Answer, Develope
 
 pytestmark = pytest.mark.django_db
 
-SCRIPTS = {slug: player.script for slug, player in load().items()}
+SCRIPTS = {slug: player.script for slug, player in load().items() if player.script.authorization_endpoint}
 SLUGS = IN_DEPTH
 PKCE = [slug for slug in SLUGS if SCRIPTS[slug].pkce in {"required", "supported"}]
 NAMED = [slug for slug in SLUGS if not SCRIPTS[slug].client_named_by]  # the client is, in the authorization request

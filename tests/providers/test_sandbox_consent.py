@@ -20,14 +20,15 @@ from tests.providers.sandbox_developer import CLIENT_SECRET, STATE, Developer, e
 
 pytestmark = pytest.mark.django_db
 
-SCRIPTS = {slug: player.script for slug, player in load().items()}
+SCRIPTS = {slug: player.script for slug, player in load().items() if player.script.authorization_endpoint}
 SLUGS = IN_DEPTH
 OUTCOMES = ["approve", "approve_fewer", "deny", "provider_error", "slow", "short_lived", "refresh_fails"]
 WITHOUT_REFRESH_TOKENS = ["vercel"]
 
 
 def outcomes_of(slug: str) -> list[str]:
-    return OUTCOMES if slug in WITHOUT_REFRESH_TOKENS else [*OUTCOMES, "rotating"]
+    of_refreshing = [] if slug in WITHOUT_REFRESH_TOKENS else ["rotating"]
+    return [*OUTCOMES, *of_refreshing, *(["rate_limited", "api_fails"] if SCRIPTS[slug].collections else [])]
 
 
 def who_answers(slug: str) -> dict[str, str]:
@@ -73,7 +74,16 @@ def test_a_link_is_good_for_ten_minutes() -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", ["outcome=anything", "outcome=", "outcome=approve&account=0", "outcome=approve&account=x%00"]
+    "changed",
+    [
+        "outcome=anything",
+        "outcome=",
+        "outcome=approve&account=0",
+        "outcome=approve&account=x%00",
+        "outcome=approve&records=0",
+        "outcome=approve&records=100001",
+        "outcome=approve&records=",
+    ],
 )
 def test_an_outcome_or_account_that_there_is_not_is_refused(changed: str) -> None:
     developer = Developer("stripe")

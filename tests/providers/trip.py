@@ -25,11 +25,13 @@ SECRET = "canary-client-secret"
 @pytest.fixture
 def network(responses: RequestsMock) -> RequestsMock:
     """What leaves for the simulator arrives there; nothing else leaves."""
+    caller = Client()  # one for all calls: each loads the middleware anew
 
     def deliver(request: PreparedRequest) -> tuple[int, dict[str, str], bytes]:
         headers = {name: str(value) for name, value in request.headers.items() if name.lower() != "content-type"}
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
-        answer = Client().generic(
+        caller.cookies.clear()
+        answer = caller.generic(
             str(request.method),
             str(request.url).removeprefix(settings.PUBLIC_URL),
             body,

@@ -22,6 +22,7 @@ from sequin_auth.lib.embedded_postgres.server import server_in
 from sequin_auth.processes import Processes
 from tests.real.canaries import Canaries
 from tests.real.machine import BASE_DIR, free_ports, until
+from tests.real.migrated import put_migrated_database
 
 REDIRECT_URI = "https://developer.example.com/back"  # nobody calls it: there the end user's trip is over
 
@@ -70,7 +71,7 @@ def clean_environment(directory: Path, port: int, **more: str) -> dict[str, str]
 @dataclass
 class Gateway:
     directory: Path
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)
     canaries: Canaries = field(default_factory=Canaries)
     redirect_uri: str = REDIRECT_URI  # and the provider's slug
     api_token: str = ""
@@ -81,6 +82,11 @@ class Gateway:
         return self.environment["PUBLIC_URL"]
 
     @property
+    def address(self) -> str:
+        """Where it listens: PUBLIC_URL, unless a proxy is to stand before it."""
+        return f"http://127.0.0.1:{self.environment['PORT']}"
+
+    @property
     def log(self) -> Path:
         return self.directory / "log"
 
@@ -88,14 +94,23 @@ class Gateway:
     def log_of_commands(self) -> Path:
         return self.log
 
-    def start(self, processes: Processes) -> None:
+    def serve(self, processes: Processes) -> "subprocess.Popen[bytes]":
+        """Returns when it is ready."""
         with self.log.open("ab") as log:
             serve = [sys.executable, "manage.py", "serve"]
-            server = processes.start(
-                "gateway", serve, cwd=BASE_DIR, env=self.environment, stdout=log, stderr=subprocess.STDOUT
-            )
-        until(lambda: server.poll() is not None or answers(f"{self.url}/readyz"), what="the gateway serves")
+            how: dict[str, Any] = {"cwd": BASE_DIR, "env": self.environment, "stdout": log, "stderr": subprocess.STDOUT}
+            server = processes.start(f"gateway {self.url}", serve, **how)
+        until(
+            lambda: server.poll() is not None or answers(f"{self.address}/readyz"),
+            what="the gateway serves",
+            deadline=90.0,
+        )
         assert server.poll() is None, self.log.read_text()[-5000:]
+        return server
+
+    def start(self, processes: Processes) -> None:
+        """With an account, two API tokens and a redirect URI."""
+        self.serve(processes)
         made = self.manage("create_account", "Arrakis")
         self.api_token = self.canaries.add("API token", made["api_token"])
         made = self.manage("create_api_token", "Arrakis", "--scopes", "reveal")
@@ -224,4 +239,5 @@ def new_gateway(directory: Path, **settings: str) -> Gateway:
     gateway = Gateway(directory, clean_environment(directory, free_ports(), **keys, **settings))
     gateway.canaries.add("SECRET_KEY", keys["SECRET_KEY"])
     gateway.canaries.add("ENCRYPTION_KEYS", keys["ENCRYPTION_KEYS"].partition(":")[2])
+    put_migrated_database(directory / "postgres", clean_environment(directory, 1, **keys))
     return gateway

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,13 +31,19 @@ def program(*names: str) -> str:
     is_lacking(f"The program {names[0]}")
 
 
+def uv() -> str:
+    """The one that `make install` uses: this machine's own, else the one that it has fetched."""
+    fetched = BASE_DIR / "var" / "uv" / "bin" / "uv"
+    return shutil.which("uv") or (str(fetched) if fetched.exists() else program("uv"))
+
+
 def node_with_oidc_provider() -> str:
     if not (BASE_DIR / "node_modules" / "oidc-provider").is_dir():
         is_lacking("The Node package oidc-provider (`make install` fetches it)")
     return program("node")
 
 
-def until(condition: Callable[[], Found], *, what: str, deadline: float = 30.0) -> Found:
+def until(condition: Callable[[], Found], *, what: str, deadline: float = 90.0) -> Found:
     """What `condition` returns, once that is true. Fails the test if it is not within the deadline, in seconds."""
     ends_at = time.monotonic() + deadline
     while not (found := condition()):
@@ -43,6 +51,15 @@ def until(condition: Callable[[], Found], *, what: str, deadline: float = 30.0) 
             pytest.fail(f"Not within {deadline:.0f} seconds: {what}", pytrace=False)
         time.sleep(0.02)
     return found
+
+
+def stand_still() -> None:
+    """Stop this whole process just here, until SIGCONT.
+
+    The signal goes to the calling thread. One to the process may be met by any thread of it, and this one would go on
+    until that thread has its turn.
+    """
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def free_ports(count: int = 1) -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.real.machine import until
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_TIMEOUT = 120.0  # seconds; a first start makes a database, and the machine may be busy
 READY = "What is only worth knowing goes to"
@@ -67,12 +69,16 @@ class Running:
     def children(self) -> list[psutil.Process]:
         return list(psutil.Process(self.process.pid).children(recursive=True))
 
-    def child(self, *words: str) -> psutil.Process:
-        """Its own child (no grandchild) whose command line has these words."""
-        for child in psutil.Process(self.process.pid).children():
-            if all(word in " ".join(child.cmdline()) for word in words):
-                return child
-        raise AssertionError(f"no child has {words}")
+    def child(self, name: str) -> psutil.Process:
+        """Its own child (no grandchild) that is called so, once it has its name."""
+
+        def found() -> psutil.Process | None:
+            children = psutil.Process(self.process.pid).children()
+            return next((child for child in children if child.name() == name), None)
+
+        child = until(found, what=f"a child is called {name}", deadline=START_TIMEOUT)
+        assert child is not None
+        return child
 
     def wait(self) -> int:
         status = self.process.wait(timeout=60)

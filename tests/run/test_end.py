@@ -10,6 +10,8 @@ import httpx
 import psutil
 import pytest
 
+from sequin_auth.management.commands.serve import SYNC_WORKER, WEB
+from sequin_auth.processes import AT_ONCE
 from tests.run.commands import READY, Checkout, Running
 
 ENOUGH = 60.0  # seconds
@@ -81,12 +83,28 @@ def test_kill_9_takes_the_children_along_and_the_next_start_works(running: Runni
 def test_a_child_that_dies_is_reported_and_everything_ends(running: Running, checkout: Checkout) -> None:
     children = running.children()
 
-    running.child("gunicorn").kill()
+    running.child(WEB).kill()
 
     assert running.wait() == 1
     assert "CommandError: The web has ended (signal 9), and everything else with it." in running.output
     assert f"The end of {checkout.var / 'log' / 'web.log'}:" in running.output
     until(are_gone(children))
+
+
+def test_a_worker_that_dies_is_started_again(running: Running, checkout: Checkout) -> None:
+    """Out of memory, it may be; what it says is in the log and, if it is grave, in the terminal as before"""
+    worker = running.child(SYNC_WORKER)
+    until(lambda: time.time() - worker.create_time() > AT_ONCE + 1)
+    log = checkout.var / "log" / "sync worker.log"
+    until(lambda: log.exists() and "Starting worker" in log.read_text())
+
+    worker.kill()
+
+    running.wait_for("The sync worker has ended (signal 9) and is started again.")
+    until(lambda: log.read_text().count("Starting worker") >= 2)
+    assert running.child(SYNC_WORKER).pid != worker.pid
+    assert httpx.get(f"{checkout.url}/readyz", trust_env=False, timeout=ENOUGH).status_code == 200
+    assert running.stop() == 0
 
 
 def test_it_goes_on_when_postgresql_is_killed(first_start: str, checkout: Checkout) -> None:

@@ -2,15 +2,19 @@
 
 import html
 import json
+import os
 import re
 import stat
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
+from tests.real.machine import until
 from tests.run.commands import READY, ROOT, Checkout, Running
 
 pytestmark = pytest.mark.usefixtures("first")
@@ -73,17 +77,26 @@ def test_its_console_user_signs_in(browser: httpx.Client, checkout: Checkout, fi
 
 def test_nobody_but_the_owner_reads_what_it_writes(checkout: Checkout) -> None:
     """E09: the keys of a development start are in var/, mode 0600."""
-    written = [checkout.var, *checkout.var.rglob("*")]
+    modes = {path: mode for path, mode in modes_below(checkout.var) if not stat.S_ISLNK(mode)}
     open_to_others = [
         path.relative_to(checkout.var).as_posix()
-        for path in written
-        if not path.is_symlink() and path.stat().st_mode & 0o066 and not path.is_relative_to(checkout.var / "postgres")
+        for path, mode in modes.items()
+        if mode & 0o066 and not path.is_relative_to(checkout.var / "postgres")
     ]
 
     assert open_to_others == []
+    assert checkout.var / "development.env" in modes
     for name in ("development.env", "example.json"):
         assert stat.S_IMODE((checkout.var / name).stat().st_mode) == 0o600
     assert stat.S_IMODE((checkout.var / "postgres").stat().st_mode) == 0o700
+
+
+def modes_below(top: Path) -> Iterator[tuple[Path, int]]:
+    """Of `top` and all that is in it, but for what the syncs, which are at work, take away just then."""
+    for folder, _, names in os.walk(top):
+        for path in [Path(folder), *(Path(folder) / name for name in names)]:
+            with suppress(FileNotFoundError):
+                yield path, path.lstat().st_mode
 
 
 def test_the_keys_that_it_wrote_are_those_that_it_uses(checkout: Checkout, first: Running) -> None:
@@ -154,9 +167,13 @@ def test_the_example_app_under_another_name_sends_to_its_own(browser: httpx.Clie
 def test_the_curl_trip_of_the_readme_arrives(
     secret: str, checkout: Checkout, first: Running, tmp_path: Path, api: httpx.Client
 ) -> None:
-    script = (ROOT / "README.md").read_text().split("\n## The same with curl\n", 1)[1].split("```sh\n", 1)[1]
+    page = (ROOT / "README.md").read_text().split("\n## The same with curl\n", 1)[1]
+    script = page.split("```sh run-by=tests/run/test_run.py\n", 1)[1]
     script = script.split("```", 1)[0].replace("http://127.0.0.1:8000", checkout.url)
     script = script.replace("sqa_…", first.shown("API token")).replace("a secret of mine", secret)
+
+    for name in (".venv", "manage.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
 
     printed = subprocess.run(
         ["bash", "-eu", "-c", script],
@@ -167,7 +184,7 @@ def test_the_curl_trip_of_the_readme_arrives(
         check=True,
     )
 
-    back, answer, kept = printed.stdout.strip().splitlines()[-3:]
+    _, back, answer, kept, columns, _, *rows, total = printed.stdout.strip().splitlines()
     assert re.fullmatch(r"https://app\.example\.com/callback/stripe\?code=[A-Za-z0-9]{35}&state=xyz", back)
     token = json.loads(answer)
     assert token["state"] == "xyz"
@@ -175,6 +192,31 @@ def test_the_curl_trip_of_the_readme_arrives(
     oauth_app = api.get(f"/v1/oauth-apps/{token['credential']['oauth_app_id']}").json()
     assert oauth_app["health"]["status"] == "ok"
     assert json.loads(kept)["access_token"] == token["access_token"]
+    assert columns.split() == ["name", "|", "email"]
+    assert len([row for row in rows if "@" in row]) == 5
+    assert total == "(5 rows)"
+
+
+def test_its_sync_has_rows(checkout: Checkout, first: Running, api: httpx.Client) -> None:
+    """And the line that it prints shows them"""
+    command = first.wait_for("manage.py sync_shell").strip()
+    (sync,) = [sync for sync in api.get("/v1/syncs").json()["data"] if sync["name"] == "Stripe (sandbox)"]
+    until(lambda: is_filled(api, sync["id"]), what="the sync has been through its collections", deadline=60)
+
+    shown = api.get(f"/v1/syncs/{sync['id']}").json()
+    command = command.replace("sync_shell", f"sync_shell {sync['id']}")  # another test may have made a newer one
+    printed = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env=checkout.environment(), capture_output=True, text=True, check=True
+    )
+
+    assert [one["id"] for one in shown["collections"]] == ["stripe:customer", "stripe:invoice", "stripe:charge"]
+    assert min(one["rows"] for one in shown["collections"]) > 0
+    assert shown["health"]["status"] == "ok"
+    assert printed.stdout.splitlines()[-2:] == ["(5 rows)", ""]
+
+
+def is_filled(api: httpx.Client, sync_id: str) -> bool:
+    return api.get(f"/v1/syncs/{sync_id}").json()["initial_backfill_completed_at"] is not None
 
 
 def test_its_logs_hold_no_secret(checkout: Checkout, first: Running, browser: httpx.Client) -> None:

@@ -13,7 +13,7 @@ from tests.run.commands import Checkout, Running
 KEYS = {
     "ENV_FILE": "",
     "SECRET_KEY": "for-the-test-run-alone-0123456789abcdefghijklmnopqrstuvwxyz-ABCDEFG",
-    "ENCRYPTION_KEYS": "test:c2VhbHMtdGhlLXNlY3JldHMtb2YtdGhlLXRlc3RzLTE=",
+    "ENCRYPTION_KEYS": "test:uy7GEoAdnst5Rv7oVPZ/1o3vDqUQHlK3UZ7oonYyaOw=",
 }
 
 

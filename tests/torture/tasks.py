@@ -1,8 +1,6 @@
 """What a process of the product does when a test tells it to. Arguments and results are JSON."""
 
-import os
 import secrets
-import signal
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +20,7 @@ from django.utils import timezone
 
 from credentials.models import Credential, Token
 from credentials.models.token import TokenQuerySet
-from credentials.refresh import refreshed, spool, sweep
+from credentials.refresh import leaseholder, refreshed, spool, sweep, together
 from oauth_apps import api_tokens
 from oauth_apps.models import Account, OAuthApp
 from providers import oauth2
@@ -31,6 +29,7 @@ from providers.sandbox.script import simulated
 from providers.sandbox.tokens import issue
 from sequin_auth.lib.encryption import SealedTextField, sealed_fields
 from tests.credentials.stored import again, keep
+from tests.real.machine import stand_still, until
 
 LONG_AGO = "2026-01-01T00:00:00Z"
 
@@ -100,7 +99,8 @@ def stored(credential: str) -> dict[str, Any]:
 STEPS: dict[str, tuple[Any, str]] = {
     "the lease": (TokenQuerySet, "lease"),
     "the call": (oauth2, "refresh"),
-    "the commit": (TokenQuerySet, "renew"),
+    "the commit": (leaseholder, "commit"),  # with the event of it
+    "the batch": (together.Batch, "commit"),  # of a sweep
 }
 
 
@@ -118,18 +118,29 @@ def standing_still(stops: str) -> Iterator[None]:
 
     def stopped(*args: Any, **kwargs: Any) -> Any:
         if when == "before":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            stand_still()
         result = function(*args, **kwargs)
         if when == "after":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            stand_still()
         return result
 
     with mock.patch.object(owner, name, stopped):
         yield
 
 
-def refresh_what_is_due() -> int:
-    return sweep.refresh_due()
+def refresh_what_is_due(stops: str = "", together_with: int = 1) -> int:
+    """`together_with`: so many answers are committed by the first batch."""
+    close = together.close
+
+    def close_when_all_are_there(batch: together.Batch) -> None:
+        until(lambda: len(batch.answers) >= together_with, what="all have come")
+        close(batch)
+
+    with (
+        mock.patch.object(together, "close", close_when_all_are_there),
+        standing_still(stops) if stops else nullcontext(),
+    ):
+        return sweep.refresh_due()
 
 
 def note_uses(credentials: list[str]) -> None:

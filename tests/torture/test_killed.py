@@ -91,3 +91,23 @@ def test_while_the_lease_of_a_dead_process_lasts_nobody_else_calls(product: Prod
     assert product.do("refresh_what_is_due") == 0
 
     assert product.calls() == []
+
+
+def test_a_sweep_killed_before_its_commit(product: Product) -> None:
+    """G02: the answers that were to be committed together are lost together, and each is asked for once more"""
+    due = [product.store("airtable") for _ in range(3)]
+    for credential in due:
+        credential.change("due_at = now()")
+    with product.child() as child:
+        child.start("refresh_what_is_due", stops="before the batch", together_with=len(due))
+        child.until_it_stands()
+        child.kill()
+    assert product.calls() == [200] * 3
+    for credential in due:
+        credential.let_the_lease_end()
+
+    swept = [product.do("refresh_what_is_due") for _ in range(2)]
+
+    assert swept == [3, 0]
+    assert product.calls() == [400] * 3
+    assert [credential.now()["failure"] for credential in due] == ["rotation_interrupted"] * 3

@@ -5,6 +5,7 @@ Each function takes values and returns values; views.py turns HTTP into the one 
 """
 
 from credentials.link.flow.callback import Arrival, callback
+from credentials.link.flow.caller import count_stranger
 from credentials.link.flow.revoke import revoke
 from credentials.link.flow.start import ConsentWanted, Departure, VariablesWanted, start, start_by_link
 from credentials.link.flow.token import token
@@ -15,6 +16,7 @@ __all__ = [
     "Departure",
     "VariablesWanted",
     "callback",
+    "count_stranger",
     "revoke",
     "start",
     "start_by_link",

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import structlog
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError, connection
 from django.views.decorators.debug import sensitive_variables
 
 from credentials import keeping, reconnect
@@ -16,14 +16,17 @@ from credentials.link.forms import Query
 from credentials.link.giving_back import as_at_the_start, give_back_tokens
 from credentials.link.redirects import end_of_ours, with_params
 from credentials.models import Authorization, End, Grant, Step
+from credentials.models.authorization import new_code
 from credentials.reconnect import ReconnectionRefused
-from oauth_apps import health
+from oauth_apps import audit, health
 from oauth_apps.models import OAuthApp
-from providers import catalogue, identity, oauth1, oauth2
+from providers import catalogue, identity, oauth1, oauth2, wire
 from providers.client import Client
 from providers.errors import CallbackNotAccepted, IssuerMismatch, ProviderError, TokenRequestRejected
 from providers.provider import Provider
 from providers.variables import VariableNotAccepted
+from sequin_auth.lib import measures
+from sequin_auth.lib.measures import Name
 
 log = structlog.get_logger("link")
 
@@ -59,17 +62,27 @@ def callback(*, callback_url: str, browser: str, visitor: int | None, query: Que
     if broken := authorization.was_started_with(callback_url=callback_url, browser=browser):
         authorization.fail(broken, BINDINGS[broken])
         log.warning(broken, authorization=str(authorization.pk), provider=authorization.provider)
+        note_event(broken, authorization)
         raise StateNotAccepted(BINDINGS[broken], error=broken, authorization=authorization)
     if not authorization.is_for(visitor):
         authorization.fail("session_mismatch", COME_BY_ANOTHER)
         log.warning("session_mismatch", authorization=str(authorization.pk), provider=authorization.provider)
+        note_event("session_mismatch", authorization)
         raise OpenedByAnother(COME_BY_ANOTHER, authorization=authorization)
     try:
-        return arrived(authorization, query)
+        with wire.one_deadline():
+            return arrived(authorization, query)
     except StateNotAccepted:
         if authorization.ends_at == End.REDIRECT_URI:
             raise
         return Arrival(way_back(authorization), authorization)  # which is ours, and says what the row says
+
+
+def note_event(broken: str, authorization: Authorization) -> None:
+    oauth_app = authorization.oauth_app
+    audit.record_of_strangers(
+        f"authorization.{broken}", account=oauth_app.account_id, to=authorization, detail=f"OAuth app {oauth_app.pk}"
+    )
 
 
 @sensitive_variables()
@@ -88,7 +101,7 @@ def arrived(authorization: Authorization, query: Query) -> Arrival:
         return Arrival(way_back(authorization, error=exc.error, error_description=str(exc)), authorization, problem=exc)
 
     try:
-        code = authorization.grant(grant)
+        code = granted(authorization, grant)
     except DatabaseError:
         give_back_tokens(*as_at_the_start(authorization, oauth_app), grant, grant.properties)
         raise
@@ -98,7 +111,24 @@ def arrived(authorization: Authorization, query: Query) -> Arrival:
     health.observe(oauth_app, None)
     if authorization.ends_at == End.PAGE:
         keep(authorization)
+    elif authorization.ends_at == End.TRIAL:
+        measures.count(Name.TRIPS, authorization.provider, "connected")
     return Arrival(way_back(authorization, code=code), authorization)
+
+
+@sensitive_variables()
+def granted(authorization: Authorization, grant: Grant) -> str | None:
+    """Our code for what the provider gave; None if nobody may have one any more. Raises DatabaseError.
+
+    The database may have been started anew while the provider was asked: the connection is dead then, and the next
+    one is good. The end user has agreed and cannot be asked to do it again for that.
+    """
+    code = new_code()
+    try:
+        return code if authorization.grant(grant, code=code) else None
+    except OperationalError:
+        connection.close()
+    return code if authorization.grant(grant, code=code) else None
 
 
 def noted(exc: ProviderError) -> str:
@@ -121,8 +151,8 @@ def keep(authorization: Authorization) -> None:
 
 
 def still_connectable(authorization: Authorization) -> OAuthApp:
-    oauth_app = OAuthApp.objects.enabled().filter(pk=authorization.oauth_app_id).first()
-    if not oauth_app or authorization.leads_nowhere or authorization.provider not in catalogue.load():
+    oauth_app = authorization.oauth_app  # as it stood when the state was taken
+    if not oauth_app.enabled or authorization.leads_nowhere or authorization.provider not in catalogue.load():
         raise withdrawn(authorization)
     return oauth_app
 

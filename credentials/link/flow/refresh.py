@@ -11,7 +11,7 @@ from credentials.link.errors import InvalidGrant, InvalidRequest, ProviderRefuse
 from credentials.link.flow.caller import addressed, refuse_sandbox_that_is_off, unavailable
 from credentials.models import Grant, Token
 from credentials.refresh import lease
-from oauth_apps import health
+from oauth_apps import audit, health
 from oauth_apps.models import OAuthApp
 from providers import dpop, identity, oauth2
 from providers.errors import (
@@ -37,7 +37,12 @@ def refreshed(oauth_app: OAuthApp, request: Mapping[str, str]) -> dict[str, Any]
     stored = Token.objects.with_refresh_token(refresh_token, oauth_app_id=oauth_app.pk)
     if stored is None and Token.objects.replaced(refresh_token, oauth_app_id=oauth_app.pk):
         raise InvalidGrant("The refresh token was replaced more than once: ask for the access token of the credential.")
-    grant = of_stored(oauth_app, stored, refresh_token) if stored else of_unknown(oauth_app, request, refresh_token)
+    if stored:
+        grant = of_stored(oauth_app, stored, refresh_token)
+        audit.record("credential.exchanged", account=oauth_app.account_id, to=stored.credential)
+    else:
+        grant = of_unknown(oauth_app, request, refresh_token)
+        audit.record("oauth_app.exchanged", account=oauth_app.account_id, to=oauth_app)
     return token_answer(oauth_app, grant)
 
 

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 import msgspec
 from django.conf import settings
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from credentials.link import start_links
@@ -30,10 +29,13 @@ from oauth_apps import health
 from oauth_apps.models import OAuthApp, RedirectURI
 from oauth_apps.registration import MAX_SCOPE, SCOPE_TOKEN
 from providers import catalogue, identity, oauth1, oauth2, pushed_requests, wire
+from providers.client import Client
 from providers.errors import ProviderError, ProviderUnavailable
 from providers.provider import Provider
 from providers.variables import VariableNotAccepted
+from sequin_auth.lib import measures
 from sequin_auth.lib.encryption import digest
+from sequin_auth.lib.measures import Name
 
 CODE_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # of S256
 LONGEST_STATE = 2048  # characters
@@ -107,7 +109,7 @@ def start_by_link(
         raise OpenedByAnother("This link is for whoever made it in the console.")
     oauth_app = connectable(link.oauth_app)
     query = Query(link.query).completed_by(page, names={*askable(link, oauth_app), "hosted"})
-    return begin(query, oauth_app, link, agreed=agreed)
+    return begin(query, oauth_app, RedirectURI.objects.of(oauth_app.account_id), link=link, agreed=agreed)
 
 
 def known_link(token: str) -> StartLink | None:
@@ -141,16 +143,17 @@ def start(query: Query, *, agreed: bool = False) -> Departure | VariablesWanted 
     `agreed`: whether the end user went on from our own page. Raises ClientNotAccepted, RedirectURINotRegistered:
     nothing may be redirected. Raises RequestRefused with the `location` that tells the developer.
     """
-    return begin(query, requested_app(query), link=None, agreed=agreed)
+    oauth_app, registered = requested_app(query)
+    return begin(query, oauth_app, registered, link=None, agreed=agreed)
 
 
 def begin(
-    query: Query, oauth_app: OAuthApp, link: StartLink | None, *, agreed: bool
+    query: Query, oauth_app: OAuthApp, candidates: Iterable[RedirectURI], *, link: StartLink | None, agreed: bool
 ) -> Departure | VariablesWanted | ConsentWanted:
-    """Where the trip ends says the link's row alone, never what whoever opens it has added."""
+    """Where the trip ends says the link's row alone, never what whoever opens it has added. `candidates`: for that."""
     registered, redirect_uri = None, ""
     if link is None or link.ends_at == End.REDIRECT_URI:
-        registered, redirect_uri = requested_redirect_uri(query, oauth_app)
+        registered, redirect_uri = requested_redirect_uri(query, oauth_app, candidates)
     try:
         request = sound(query, oauth_app, registered, redirect_uri, link)
         if isinstance(request, VariablesWanted):
@@ -186,9 +189,13 @@ def made_at(link: StartLink) -> str:
     return f"{settings.PUBLIC_URL}{reverse('admin:oauth_apps_oauthapp_change', args=[link.oauth_app_id])}"
 
 
-def requested_app(query: Query) -> OAuthApp:
+def requested_app(query: Query) -> tuple[OAuthApp, list[RedirectURI]]:
+    """The app, and those of its redirect URIs that may be the one of the link."""
     app_id = canonical_uuid(query.text("client_id")) if not query.repeated("client_id") else None
-    return connectable(OAuthApp.objects.filter(pk=app_id).first() if app_id else None)
+    if app_id is None:
+        raise ClientNotAccepted
+    oauth_app, candidates = OAuthApp.objects.with_redirect_uris(app_id, like=query.text("redirect_uri"))
+    return connectable(oauth_app), candidates
 
 
 def connectable(oauth_app: OAuthApp | None) -> OAuthApp:
@@ -197,11 +204,13 @@ def connectable(oauth_app: OAuthApp | None) -> OAuthApp:
     return oauth_app
 
 
-def requested_redirect_uri(query: Query, oauth_app: OAuthApp) -> tuple[RedirectURI, str]:
+def requested_redirect_uri(
+    query: Query, oauth_app: OAuthApp, candidates: Iterable[RedirectURI]
+) -> tuple[RedirectURI, str]:
     """The registered URI that admits the one of the link, and where that leads for this provider."""
     is_repeated = bool(query.repeated("redirect_uri"))
     sent = query.text("redirect_uri") if not is_repeated else ""
-    for registered in RedirectURI.objects.of(oauth_app.account_id):
+    for registered in candidates:
         if sent and registered.admits(sent, slug=oauth_app.provider):
             return registered, registered.for_provider(oauth_app.provider)
     raise RedirectURINotRegistered(is_missing=not sent and not is_repeated, is_repeated=is_repeated)
@@ -240,7 +249,7 @@ def depart(request: Request) -> Departure:
     client_state, client_state_json = request.query.raw("state"), link.client_state_json if link else None
     state, nonce = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     code_verifier = secrets.token_urlsafe(48) if provider.code_challenge_methods_supported else None
-    authorization = Authorization.objects.create(
+    authorization = Authorization.objects.begin(
         oauth_app=oauth_app,
         provider=provider.slug,
         state_hash=digest(state),
@@ -260,21 +269,23 @@ def depart(request: Request) -> Departure:
         debug=request.query.wants_debug,
         credential_id=link.credential_id if link else None,
         any_identity=link.any_identity if link else False,
-        expires_at=timezone.now() + timedelta(seconds=settings.STATE_TTL),
+        good_for=timedelta(seconds=settings.STATE_TTL),
     )
+    measures.count(Name.TRIPS, provider.slug, "started")
     if provider.auth == "oauth1":
         url = with_temporary_credentials(authorization, provider, oauth_app, state=state)
         return Departure(url=url, flow=flow_of(state), nonce=nonce)
+    client = oauth_app.client(variables)
     url = oauth2.authorization_url(
         provider,
-        oauth_app.client(variables),
+        client,
         redirect_uri=oauth_app.callback_url,
         state=state,
         scopes=request.scopes,
         code_challenge=s256(code_verifier) if code_verifier else "",
         nonce=id_token_nonce(state) if identity.reads_id_token(provider) else "",
     )
-    return Departure(url=pushed(authorization, provider, oauth_app, url), flow=flow_of(state), nonce=nonce)
+    return Departure(url=pushed(authorization, provider, oauth_app, client, url), flow=flow_of(state), nonce=nonce)
 
 
 @sensitive_variables()
@@ -298,10 +309,10 @@ def with_temporary_credentials(
 
 
 @sensitive_variables()
-def pushed(authorization: Authorization, provider: Provider, oauth_app: OAuthApp, url: str) -> str:
+def pushed(authorization: Authorization, provider: Provider, oauth_app: OAuthApp, client: Client, url: str) -> str:
     """`url`, or the one that stands for it where requests are pushed (RFC 9126). Raises RequestRefused."""
     try:
-        return pushed_requests.pushed(provider, oauth_app.client(authorization.snapshot["variables"]), url)
+        return pushed_requests.pushed(provider, client, url)
     except ProviderError as exc:
         health.observe(oauth_app, exc)
         authorization.fail(exc.error, str(exc))

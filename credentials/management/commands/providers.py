@@ -17,8 +17,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db import DatabaseError
 from django.utils import timezone
 
 from credentials.trial import TrialFailed, try_out
@@ -29,6 +28,7 @@ from providers.adding.writing import AnswerNotAccepted, Answers, Metadata, Quest
 from providers.provider import Provider
 from providers.sandbox import script
 from providers.showing import logo, pages, terminal
+from sequin_auth.lib import schema
 
 NEXT_STEPS = """
 What to do next
@@ -225,8 +225,7 @@ def typed(text: str, default: str | None) -> str:
 def is_migrated() -> bool:
     try:
         with quiet():
-            executor = MigrationExecutor(connection)
-            return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+            return not schema.is_behind()
     except DatabaseError:
         return False
 

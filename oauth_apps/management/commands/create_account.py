@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
 from django.db import transaction
 
-from oauth_apps import api_tokens
+from oauth_apps import api_tokens, audit
 from oauth_apps.models import Account, Membership
 
 
@@ -26,14 +26,23 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, *args: Any, name: str, user: str, **options: Any) -> None:
-        account = Account(name=name)
+        account, by = Account(name=name), audit.Actor.command("create_account")
         try:
             account.full_clean()
             account.save()
             password = add_member(account, user) if user else ""
         except ValidationError as exc:
             raise CommandError(" ".join(exc.messages)) from exc
-        _, token = api_tokens.issue(account)
+        row, token = api_tokens.issue(account)
+        events = [
+            audit.event("account.created", by=by, account=account, to=account),
+            audit.event("api_token.created", by=by, account=account, to=row, detail=", ".join(row.scopes)),
+        ]
+        if membership := Membership.objects.filter(account=account).select_related("user").first():
+            events.append(audit.event("member.created", by=by, account=account, to=membership))
+            if password:
+                events.append(audit.event("user.created", by=by, account=None, to=membership.user))
+        audit.write(events)
         answer = {"account_id": str(account.id), "api_token": token}
         self.stdout.write(json.dumps(answer | ({"password": password} if password else {})))
 

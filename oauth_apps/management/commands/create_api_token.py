@@ -5,9 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from django.db.models import Q
 
-from oauth_apps import api_tokens
+from oauth_apps import api_tokens, audit
 from oauth_apps.models import Account
 
 
@@ -24,7 +25,10 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Unknown scopes: {', '.join(unknown) or 'none'}. There are: {', '.join(api_tokens.SCOPES)}."
             )
-        _, token = api_tokens.issue(one_account(account), scopes=list(dict.fromkeys(wanted)))
+        owner, by = one_account(account), audit.Actor.command("create_api_token")
+        with transaction.atomic():
+            row, token = api_tokens.issue(owner, scopes=list(dict.fromkeys(wanted)))
+            audit.record("api_token.created", by=by, account=owner, to=row, detail=", ".join(row.scopes))
         self.stdout.write(json.dumps({"api_token": token}))
 
 

@@ -4,9 +4,11 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from oauth_apps import audit
 from oauth_apps.models import Authenticator
+from sequin_auth.lib import sessions
 
 
 class Command(BaseCommand):
@@ -19,8 +21,11 @@ class Command(BaseCommand):
         found = get_user_model().objects.filter(username=user).first()
         if found is None:
             raise CommandError("There is no such user.")
-        removed, _ = Authenticator.objects.filter(user=found).delete()
-        if not removed:
-            raise CommandError("This user has no authenticator app.")
-        audit.record("second_factor.removed", by=audit.Actor("manage.py"), account=None, to=found)
+        with transaction.atomic():
+            removed, _ = Authenticator.objects.filter(user=found).delete()
+            if not removed:
+                raise CommandError("This user has no authenticator app.")
+            by = audit.Actor.command("remove_authenticator")
+            audit.record("second_factor.removed", by=by, account=None, to=found)
+            sessions.end_all_of(found.pk)
         self.stdout.write("Removed.")

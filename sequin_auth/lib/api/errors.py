@@ -2,11 +2,13 @@
 How `/v1` says no.
 
 * ApiError                400 bad_request
+  - LengthRequired        400 length_required
   - Unauthorized          401 unauthorized            with `WWW-Authenticate: Bearer` (RFC 6750, 3)
   - Forbidden             403 forbidden
   - NotFound              404 not_found
   - MethodNotAllowed      405 method_not_allowed
   - Conflict              409 conflict
+    - DeletedMeanwhile
   - TooLarge              413 body_too_large
   - URLTooLong            414 url_too_long
   - NotJSON               415 unsupported_media_type
@@ -33,10 +35,13 @@ from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from sequin_auth.lib.postgres.faults import is_of_row_deleted_meanwhile
+
 FIELD = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 MOST_FIELDS = 100  # that an answer names, of a body that has many more
 OAUTH_PATHS = ("/link/oauth2/token", "/link/oauth2/revoke")
 JSON_PATHS = ("/v1", "/.well-known", *OAUTH_PATHS)
+STREAMED = "/v1/credentials/import"  # the one body that may be of any length, and come in chunks
 CALLBACK = "/link/oauth2/callback/"  # what comes there is good once
 
 
@@ -63,6 +68,11 @@ class ApiError(Exception):
 
     def envelope(self, request_id: str) -> dict[str, object]:
         return {"summary": self.summary, "code": self.code, "request_id": request_id, **self.members}
+
+
+class LengthRequired(ApiError):
+    code = "length_required"
+    summary = "Send the length of the body in Content-Length."
 
 
 class Unauthorized(ApiError):
@@ -96,6 +106,10 @@ class Conflict(ApiError):
     status = 409
     code = "conflict"
     summary = "This conflicts with what there is."
+
+
+class DeletedMeanwhile(Conflict):
+    summary = "Something that this belongs to was deleted or changed at the same time: look what there is now."
 
 
 class TooLarge(ApiError):
@@ -178,7 +192,7 @@ def refusal(exc: BaseException | None) -> ApiError | None:
     for kind, error in _FOREIGN:
         if isinstance(exc, kind):
             return error()
-    return None
+    return DeletedMeanwhile() if is_of_row_deleted_meanwhile(exc) else None
 
 
 _FOREIGN: tuple[tuple[type[Exception], type[ApiError]], ...] = (
@@ -252,14 +266,16 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, with nothing in it; 503 if it was the database that went away."""
+    """500, with nothing in it; 503 if it was the database that went away, 409 if it was what somebody else deleted."""
     error = refusal(sys.exc_info()[1])
-    if not isinstance(error, Unavailable):
+    if not isinstance(error, Unavailable | DeletedMeanwhile):
         error = None
     if wants_json(request.path):
         return error_json(request, error or InternalError())
     if error is None:
         return HttpResponse(page(request, "500.html"), status=500)
+    if isinstance(error, DeletedMeanwhile):
+        return HttpResponse(page(request, "409.html"), status=error.status, headers={"Cache-Control": "no-store"})
     headers = {"Cache-Control": "no-store", **error.headers}
     return HttpResponse(page(request, "503.html"), status=503, headers=headers)
 

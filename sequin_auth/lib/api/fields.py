@@ -1,16 +1,19 @@
 """Fields of the bodies that `/v1` reads. They take values of their own type and convert nothing."""
 
 import json
-from datetime import UTC
+import re
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from django.db.models import QuerySet
 from rest_framework import serializers
+from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 from sequin_auth.lib.api.errors import ApiError, Invalid
 from sequin_auth.lib.api.parsing import parse_json
 
 MAX_METADATA = 16 * 1024
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class TextField(serializers.CharField):
@@ -25,11 +28,13 @@ class TextField(serializers.CharField):
     def __init__(self, *, single_line: bool = True, **rest: Any) -> None:
         super().__init__(trim_whitespace=False, **rest)
         self.single_line = single_line
+        # The parser has looked for them already, and this one does so character by character
+        self.validators = [one for one in self.validators if not isinstance(one, ProhibitSurrogateCharactersValidator)]
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
-        if self.single_line and any(character < " " or character == "\x7f" for character in data):
+        if self.single_line and CONTROL.search(data):
             self.fail("control")
         return super().to_internal_value(data)
 
@@ -68,13 +73,23 @@ class TimestampField(serializers.DateTimeField):
     """Written by the server: ISO 8601, UTC, seconds, `Z`."""
 
     def __init__(self, **rest: Any) -> None:
-        super().__init__(format="%Y-%m-%dT%H:%M:%SZ", default_timezone=UTC, read_only=True, **rest)
+        super().__init__(read_only=True, **rest)
+
+    def to_representation(self, value: datetime) -> str:
+        return timestamp(value)
+
+
+def timestamp(time: datetime) -> str:
+    """ISO 8601, UTC, seconds, `Z`. A list of 100 has 500 of them: a field's own way takes ten times as long."""
+    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses fields that it does not have, and those that only the server writes."""
 
     def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError(["Must be a JSON object."])
         errors: dict[str, list[str]] = {}
         for name in data:
             if name not in self.fields:

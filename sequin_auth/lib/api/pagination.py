@@ -22,20 +22,23 @@ POSITION = struct.Struct(">q16s")  # microseconds since EPOCH, UUID
 
 
 class CursorPagination(BasePagination):
-    """`{"data": [...], "next_cursor": …|null}`; the rows need `created_at` and a UUID as their `id`."""
+    """`{"data": [...], "next_cursor": …|null}`; the rows need a UUID as their `id`, and the time `ordered_by`."""
 
     next_cursor: str | None = None
+
+    def __init__(self, ordered_by: str = "created_at") -> None:
+        self.time = ordered_by
 
     def paginate_queryset(self, queryset: Any, request: Request, view: object = None) -> list[Any]:
         limit = read_limit(request.query_params.get("limit"))
         cursor = request.query_params.get("cursor")
         if cursor is not None:
-            created_at, row_id = read_cursor(cursor)
-            queryset = rows_after(queryset, created_at, row_id)
-        rows = list(queryset.order_by("-created_at", "-id")[: limit + 1])
+            time, row_id = read_cursor(cursor)
+            queryset = rows_after(queryset, time, row_id, ordered_by=self.time)
+        rows = list(queryset.order_by(f"-{self.time}", "-id")[: limit + 1])
         if len(rows) > limit:
             last = rows[limit - 1]
-            self.next_cursor = make_cursor(last.created_at, last.id)
+            self.next_cursor = make_cursor(getattr(last, self.time), last.id)
         return rows[:limit]
 
     def get_paginated_response(self, data: Any) -> Response:
@@ -49,9 +52,9 @@ class CursorPagination(BasePagination):
         }
 
 
-def rows_after(queryset: Any, created_at: datetime, row_id: UUID) -> Any:
+def rows_after(queryset: Any, time: datetime, row_id: UUID, *, ordered_by: str = "created_at") -> Any:
     """The rows that follow that place, if the newest come first."""
-    return queryset.filter(created_at__lte=created_at).exclude(created_at=created_at, id__gte=row_id)
+    return queryset.filter(**{f"{ordered_by}__lte": time}).exclude(**{ordered_by: time, "id__gte": row_id})
 
 
 def read_limit(text: str | None) -> int:
@@ -80,6 +83,14 @@ def seal(position: bytes) -> str:
     """A cursor: a place in a list under a keyed hash, so that none is read that we did not write."""
     tag = salted_hmac("sequin_auth.cursor", position, algorithm="sha256").digest()[:TAG_LENGTH]
     return urlsafe_b64encode(position + tag).decode().rstrip("=")
+
+
+def unseal_text(cursor: str) -> str:
+    """Raises Invalid."""
+    try:
+        return unseal(cursor).decode()
+    except UnicodeDecodeError:
+        raise Invalid({"cursor": [NO_CURSOR]}) from None
 
 
 def unseal(cursor: str) -> bytes:

@@ -11,6 +11,7 @@ from typing import IO, Any, NoReturn
 from django.utils.http import parse_header_parameters
 from rest_framework.parsers import BaseParser
 
+from sequin_auth.lib import redaction
 from sequin_auth.lib.api.errors import ApiError, Invalid, NotJSON, TooLarge
 
 MAX_BYTES = 1_048_576
@@ -51,6 +52,7 @@ def parse_json(data: bytes) -> object:
     except ValueError:
         raise ApiError("The body is not JSON in UTF-8.", code="invalid_json") from None  # the cause holds the body
     _check(value)
+    redaction.learn_from(value)
     return value
 
 

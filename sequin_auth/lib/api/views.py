@@ -1,9 +1,10 @@
 """The ground of every view below `/v1`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from typing import Any, ClassVar
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
@@ -11,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from sequin_auth.lib.api.errors import ApiError, Invalid, MethodNotAllowed
+from sequin_auth.lib.api.errors import ApiError, Invalid, MethodNotAllowed, error_json, refusal
 from sequin_auth.lib.api.parsing import NOT_TEXT
 
 
@@ -43,6 +44,21 @@ class ApiView(APIView):
         response = super().finalize_response(request, response, *args, **kwargs)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+def answering_in_json(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """What Django REST framework's views do with errors, for one that is none of them."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except Exception as exc:
+            if error := refusal(exc):
+                return error_json(request, error)
+            raise
+
+    return wrapped
 
 
 def body(request: Request) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
+from oauth_apps import audit
 from sequin_auth.lib.encryption import KeyIdOf, Sealed, SealedField, Unreadable, key_ring, sealed_fields
 
 BATCH_SIZE = 200  # rows in a statement, which holds their locks
@@ -18,7 +19,9 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        unreadable = 0
+        unreadable = sealed_anew = 0
+        by, key = audit.Actor.command("rotate_keys"), f"to the key {key_ring().sealing_key_id}"
+        audit.record("keys.rotation_began", by=by, account=None, named=key)
         for field in sealed_fields():
             rotation = Rotation(field)
             rotation.run()
@@ -26,6 +29,9 @@ class Command(BaseCommand):
             for problem in rotation.unreadable.values():
                 self.stderr.write(problem)
             unreadable += len(rotation.unreadable)
+            sealed_anew += rotation.sealed_anew
+        detail = f"{sealed_anew} sealed anew, {unreadable} unreadable"
+        audit.record("keys.rotated", by=by, account=None, named=key, detail=detail)
         if unreadable:
             raise CommandError(f"{unreadable} values do not open. They were left as they are.")
 

@@ -1,4 +1,9 @@
-"""Trips that are deleted stay as one each in the numbers of their day."""
+"""
+Of trips: what became of each, of each account, day by day, for the dashboard (`DailyCount`).
+
+They are counted when they are deleted; until then the dashboard counts their rows. Refreshes are counted into the
+same numbers, as they end (refresh/daily_outcomes.py).
+"""
 
 import uuid
 from collections import Counter
