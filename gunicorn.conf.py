@@ -26,7 +26,7 @@ elif settings.ON_LOOPBACK and "[::1]" in settings.PUBLIC_URL:
     bind.append(f"[::1]:{settings.PORT}")
 worker_class = "gthread"
 workers = settings.WEB_CONCURRENCY
-threads = 16  # twice CALLS_AT_ONCE of lib/http.py: a provider that hangs takes half of them at most
+threads = 16  # twice CALLS_AT_ONCE of lib/http: a provider that hangs takes half of them at most
 preload_app = True  # read once, then forked; a setting that does not do ends the start, not each worker in turn
 graceful_timeout = 15  # seconds; a call to a provider ends within ten
 # A provider's code may have 8,192 characters, which gunicorn's own maximum of 8,190 for the whole line does not let

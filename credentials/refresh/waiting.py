@@ -26,7 +26,7 @@ log = structlog.get_logger("credentials")
 LOOKS_EVERY = 0.02  # seconds
 LONG = 2.0  # seconds of a refresh after which its provider seems to hang
 LOOKS_LATER_EVERY = 0.1  # seconds, from then on
-MOST_WAITING = 4  # in a process, for refreshes that take so long; with CALLS_AT_ONCE of lib/http.py it leaves threads
+MOST_WAITING = 4  # in a process, for refreshes that take so long; with CALLS_AT_ONCE of lib/http it leaves threads
 waiting_long = threading.BoundedSemaphore(MOST_WAITING)
 
 TABLE = Token._meta.db_table

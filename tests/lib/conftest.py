@@ -8,7 +8,6 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
-from sequin_auth.lib import http
 from tests.lib.servers import Authority, Server
 
 Serve = Callable[..., Server]
@@ -71,6 +70,6 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
     """A certificate authority that is trusted, in place of all others."""
     authority = Authority(tmp_path)
-    monkeypatch.setattr(http, "DEFAULT_CA_BUNDLE_PATH", str(authority.certificate))
-    monkeypatch.setattr(http, "this_thread", threading.local())
+    monkeypatch.setattr("sequin_auth.lib.http.connections.DEFAULT_CA_BUNDLE_PATH", str(authority.certificate))
+    monkeypatch.setattr("sequin_auth.lib.http.connections.this_thread", threading.local())
     return authority

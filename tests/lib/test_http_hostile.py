@@ -16,6 +16,7 @@ import pytest
 from django.test import override_settings
 
 from sequin_auth.lib import http
+from sequin_auth.lib.http import calls, connections
 from tests.lib.conftest import Names, Serve
 from tests.lib.servers import PATIENCE, Authority, Visit, answering
 
@@ -168,7 +169,7 @@ def test_f06_a_handshake_without_end_is_over_at_the_deadline(first_byte: bytes, 
 def test_f06_a_connection_that_hangs_is_given_up(
     connect_timeout: float, deadline: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "CONNECT_TIMEOUT", connect_timeout)
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT", connect_timeout)
 
     with (
         full_backlog() as port,
@@ -214,7 +215,7 @@ def test_f06_an_address_that_hangs_leaves_time_for_the_next(
         answer = http.request("GET", f"http://api.example.com:{server.port}/")
 
     assert answer.status == 200
-    assert timeouts == [pytest.approx(http.CONNECT_TIMEOUT / 2, abs=0.5)]
+    assert timeouts == [pytest.approx(connections.CONNECT_TIMEOUT / 2, abs=0.5)]
 
 
 @pytest.mark.parametrize(("connect_timeout", "deadline"), [(DEADLINE, 10.0), (10.0, DEADLINE)])
@@ -222,7 +223,7 @@ def test_f05_a_name_server_that_hangs_is_given_up(
     connect_timeout: float, deadline: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     let_go = threading.Event()
-    monkeypatch.setattr(http, "CONNECT_TIMEOUT", connect_timeout)
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT", connect_timeout)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [] * let_go.wait(PATIENCE))
 
     with taking(at_least=DEADLINE, at_most=DEADLINE + 1), pytest.raises(http.Unreachable):
@@ -465,17 +466,17 @@ def test_f18_a_host_that_hangs_holds_eight_calls_and_no_more(serve: Serve) -> No
     go = threading.Event()
     slow, other = serve(answers_when(go)), serve(answering())
 
-    with ThreadPoolExecutor(http.CALLS_AT_ONCE) as threads:
-        calls = [threads.submit(http.request, "GET", slow.url) for _ in range(http.CALLS_AT_ONCE)]
-        assert all(slow.visited.acquire(timeout=PATIENCE) for _ in calls)
+    with ThreadPoolExecutor(calls.CALLS_AT_ONCE) as threads:
+        under_way = [threads.submit(http.request, "GET", slow.url) for _ in range(calls.CALLS_AT_ONCE)]
+        assert all(slow.visited.acquire(timeout=PATIENCE) for _ in under_way)
 
-        with taking(at_least=http.PATIENCE, at_most=http.PATIENCE + 1), pytest.raises(http.Busy):
+        with taking(at_least=calls.PATIENCE, at_most=calls.PATIENCE + 1), pytest.raises(http.Busy):
             http.request("GET", slow.url)
         assert http.request("GET", other.url).status == 200
         go.set()
-        assert [call.result().status for call in calls] == [200] * http.CALLS_AT_ONCE
+        assert [call.result().status for call in under_way] == [200] * calls.CALLS_AT_ONCE
 
-    assert slow.visits == http.CALLS_AT_ONCE
+    assert slow.visits == calls.CALLS_AT_ONCE
     assert http.request("GET", slow.url).status == 200
     assert not http.in_flight
 
@@ -483,23 +484,23 @@ def test_f18_a_host_that_hangs_holds_eight_calls_and_no_more(serve: Serve) -> No
 def test_f18_a_call_that_waited_gets_the_place_of_one_that_ended(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
     slow = serve(answers_when(go))
-    monkeypatch.setattr(http, "CALLS_AT_ONCE", 1)
-    monkeypatch.setattr(http, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(calls, "CALLS_AT_ONCE", 1)
+    monkeypatch.setattr(calls, "PATIENCE", PATIENCE)
 
     with ThreadPoolExecutor(2) as threads:
-        calls = [threads.submit(http.request, "GET", slow.url) for _ in range(2)]
+        under_way = [threads.submit(http.request, "GET", slow.url) for _ in range(2)]
         assert slow.visited.acquire(timeout=PATIENCE)
         assert not slow.visited.acquire(timeout=0.1)
         go.set()
 
-        assert [call.result().status for call in calls] == [200, 200]
+        assert [call.result().status for call in under_way] == [200, 200]
 
 
 def test_f18_fifty_calls_to_a_host_that_hangs_do_not_hold_up_another(serve: Serve) -> None:
     go = threading.Event()
     slow, other = serve(answers_when(go)), serve(answering())
 
-    with ThreadPoolExecutor(2 * http.CALLS_AT_ONCE) as threads:
+    with ThreadPoolExecutor(2 * calls.CALLS_AT_ONCE) as threads:
         fifty = [threads.submit(http.request, "GET", slow.url) for _ in range(50)]
         with taking(at_most=2):
             assert threads.submit(http.request, "GET", other.url).result().status == 200
@@ -515,7 +516,7 @@ def test_f18_every_failure_gives_its_place_back(
     behave: Callable[[Visit], None], serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(behave)
-    monkeypatch.setattr(http, "CALLS_AT_ONCE", 1)
+    monkeypatch.setattr(calls, "CALLS_AT_ONCE", 1)
 
     for _ in range(3):
         with pytest.raises((http.NoAnswer, http.AnswerTooLarge)):

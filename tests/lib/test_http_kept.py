@@ -8,6 +8,7 @@ import pytest
 from django.test import override_settings
 
 from sequin_auth.lib import http
+from sequin_auth.lib.http import connections
 from tests.lib.conftest import Serve
 from tests.lib.servers import PATIENCE, Authority, Visit
 
@@ -89,7 +90,7 @@ def test_an_answer_that_nobody_asked_for_is_nobodys(serve: Serve) -> None:
 def test_nor_is_one_that_has_waited_for_long(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(answering_all())
     http.request("GET", server.url)
-    monkeypatch.setattr(http, "IDLE", 0.0)
+    monkeypatch.setattr(connections, "IDLE", 0.0)
 
     http.request("GET", server.url)
 
@@ -97,7 +98,7 @@ def test_nor_is_one_that_has_waited_for_long(serve: Serve, monkeypatch: pytest.M
 
 
 def test_nor_one_to_an_address_that_was_looked_up_long_ago(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "OLDEST", 0.0)
+    monkeypatch.setattr(connections, "OLDEST", 0.0)
     server = serve(answering_all())
 
     for _ in range(2):
@@ -125,7 +126,7 @@ def test_the_deadline_is_that_of_the_call(serve: Serve) -> None:
         http.request("GET", server.url, deadline=0.3)
 
     assert (server.visits, time.monotonic() - begun < PATIENCE / 2) == (1, True)
-    assert http.idle == {}  # what was cut is no use
+    assert connections.idle == {}  # what was cut is no use
 
 
 def test_a_call_that_is_over_does_not_cut_the_next(serve: Serve) -> None:

@@ -73,7 +73,7 @@ def test_the_document_names_each_route() -> None:
     ("metric", "path", "words"),
     [
         ("provider_calls_total", "providers/measured.py", {"ok", "crashed", "not_sent"}),
-        ("egress_failures_total", "sequin_auth/lib/http.py", {"busy", "unreachable"}),
+        ("egress_failures_total", "sequin_auth/lib/http", {"busy", "unreachable"}),
         ("webhook_deliveries_total", "oauth_apps/webhooks/delivery.py", {"put_off", "delivered"}),
     ],
 )
@@ -87,7 +87,8 @@ def test_the_document_names_each_outcome(metric: str, path: str, words: set[str]
 def words_of(path: Path) -> set[str]:
     """What is given as `reason`, in a class or to its exception."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    for node in [node for file in files for node in ast.walk(ast.parse(file.read_text()))]:
         if (
             isinstance(node, ast.Assign)
             and ast.unparse(node.targets[0]) == "reason"

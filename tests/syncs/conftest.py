@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from credentials.models import Credential
 from oauth_apps.models import Account, OAuthApp
-from sequin_auth.lib import http
+from sequin_auth.lib.http import connections
 from syncs.destinations import builtin
 from syncs.models import Sync
 from tests.lib.conftest import Names
@@ -61,7 +61,7 @@ def customer(customer_server: Customer, names: Names, settings: Settings, monkey
     """A customer's PostgreSQL that has a name, and that EGRESS_ALLOW names, since it is on this machine."""
     names.addresses[HOST] = ["127.0.0.1"]
     settings.EGRESS_ALLOW = customer_server.authorities
-    monkeypatch.setattr(http, "DEFAULT_CA_BUNDLE_PATH", str(customer_server.authority.certificate))
+    monkeypatch.setattr(connections, "DEFAULT_CA_BUNDLE_PATH", str(customer_server.authority.certificate))
     return customer_server
 
 

@@ -13,8 +13,7 @@ from django.db import connection, transaction
 from pytest_django import Settings
 
 from oauth_apps.models import Account
-from sequin_auth.lib import http
-from sequin_auth.lib.http import InTransaction
+from sequin_auth.lib.http import InTransaction, connections
 from syncs import destinations
 from syncs.destinations import CheckFailed, DestinationUnavailable, customers
 from syncs.models import Destination
@@ -140,7 +139,7 @@ def test_a_certificate_of_another_host_is_refused(customer: Customer, names: Nam
 
 
 def test_a_certificate_of_nobody_known_is_refused(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "DEFAULT_CA_BUNDLE_PATH", certifi.where())
+    monkeypatch.setattr(connections, "DEFAULT_CA_BUNDLE_PATH", certifi.where())
 
     assert refusal(at(customer, sslmode="verify-full"))[0] == "tls"
 
