@@ -119,6 +119,7 @@ class Processes:
         `again`: and start it anew if it ends while we wait, be it killed.
         """
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **how)  # noqa: S603
+        self._tell_watch(process.pid)
         self._keep(name, process, (lambda: self.start(name, command, again=True, **how)) if again else None)
         return process
 
@@ -138,6 +139,8 @@ class Processes:
         try:
             if (pid := os.fork()) == 0:
                 os.close(self._held)
+                os.setsid()
+                self._tell_watch(os.getpid())  # by itself: the parent may be killed before it comes to that
                 os.close(self._to_watch)
                 become_child(work, title=title or name, output=output, mask=mask)
             process = Forked(pid)
@@ -148,9 +151,11 @@ class Processes:
 
     def _keep(self, name: str, process: Running, again: Callable[[], object] | None) -> None:
         self._running[name] = process
-        os.write(self._to_watch, f"{process.pid}\n".encode())
         if again:
             self._again[name] = time.monotonic(), again
+
+    def _tell_watch(self, pid: int) -> None:
+        os.write(self._to_watch, f"{pid}\n".encode())
 
     def wait(self, until: Callable[[], bool] = lambda: False) -> None:
         """Return when `until` holds. Raises ProcessEnded as soon as one of ours has ended for good."""
@@ -205,8 +210,7 @@ class Processes:
 
 
 def become_child(work: Callable[[], object], *, title: str, output: int | None, mask: Iterable[int]) -> NoReturn:
-    """What subprocess does between fork and exec, and a name of its own."""
-    os.setsid()
+    """What else subprocess does between fork and exec, and a name of its own."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

@@ -247,3 +247,34 @@ def test_kill_9_takes_one_that_is_forked_along(lock: Path) -> None:
 
     with Processes(lock):
         assert not is_alive(child)
+
+
+KILLED_AT_ONCE = """
+import os, signal, sys, time
+from pathlib import Path
+from sequin_auth.processes import InChild, Processes
+
+def tell():
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+Processes._keep = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+try:
+    with Processes(Path(sys.argv[1]), grace=0.1) as running:
+        running.fork("child", tell)
+except InChild as child:
+    work = child.work
+work()
+"""
+
+
+def test_kill_9_takes_one_along_that_its_parent_has_told_nobody_of(lock: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", KILLED_AT_ONCE, str(lock)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    child = psutil.Process(int(lines_of(parent, 1)[0]))
+
+    parent.communicate(timeout=30)
+
+    with Processes(lock):
+        assert not is_alive(child)
